@@ -1,0 +1,1 @@
+"""What has happened, durably: the port, and the stores behind it."""

@@ -1,0 +1,261 @@
+"""What one transaction of the hot path takes and gives back: data only.
+
+A `Batch` is committed whole. Everything in `Committed` is on disk when the caller gets it.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import msgspec
+
+from homing.errors import HomingError
+from homing.lifecycle.dispatch import Input, State
+from homing.model import Body, CommandKind, DispatchKey, FallbackSettings, MessageId
+
+
+class Idempotency(msgspec.Struct, frozen=True, gc=False):
+    """A repeated request is recognised by (scope, key) and must have the same digest (SHA-256 of method, path, body)."""
+
+    scope: str
+    key: str
+    digest: bytes
+
+
+class Addressee(msgspec.Struct, frozen=True, gc=False):
+    """One recipient of a message as the sender named it; ``folded`` is the identifier in NFC + casefold."""
+
+    identifier: str
+    folded: str
+    recipient_ref: str | None = None
+    text: str | None = None
+    mobile_number: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """A message is stored. ``recipients`` are (identifier as registered, status number) in the sender's order.
+
+    ``answer`` is what the caller is to be told where an idempotency key was given: the first answer's bytes.
+    """
+
+    message_id: MessageId
+    created_at_ms: int
+    recipients: tuple[tuple[str, int], ...]
+    answer: bytes | None = None
+    replayed: bool = False
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """A message to store. ``render`` makes the answer that a repeated idempotency key gets again; it must be pure."""
+
+    message_id: MessageId
+    app: int
+    ref: str | None
+    body: Body
+    addressees: tuple[Addressee, ...]
+    ttl_s: int | None = None
+    fallback: FallbackSettings | None = None
+    idempotency: Idempotency | None = None
+    render: Callable[[Accepted], bytes] | None = None
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A message from a device; the same ``client_ref`` from the same device again is the same message."""
+
+    message_id: MessageId
+    app: int
+    recipient: int
+    identifier: str
+    device: str
+    text: str
+    channel: str | None = None
+    in_reply_to: MessageId | None = None
+    client_ref: str | None = None
+
+
+class Occurrence(msgspec.Struct, frozen=True, gc=False):
+    """Something happened to a dispatch. ``detail`` (one line of JSON) is kept in the history beside it.
+
+    ``sms`` are (carrier, message id there) pairs by which receipts will find the dispatch again.
+    """
+
+    key: DispatchKey
+    input: Input
+    detail: str | None = None
+    sms: tuple[tuple[str, str], ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What an occurrence came to: the dispatch's state afterwards, and why nothing happened if nothing did."""
+
+    state: State | None
+    note: str | None
+
+
+class Verdict(IntEnum):
+    """What one try of a callback settles."""
+
+    DONE = 1
+    RETRY = 2
+    DEAD = 3
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One HTTP try: when it began, how long it took, what came back. ``code`` 0 means no answer."""
+
+    at_ms: int
+    took_ms: int
+    code: int
+    error: str | None = None
+    address: str | None = None
+    answer: bytes | None = None
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """The outcome of trying event ``n`` of a lane that this node holds.
+
+    ``tries`` is how many were spent on this event before this one. ``known`` is the bitset of the later events that
+    the courier already holds. ``retry_at_ms`` goes with `Verdict.RETRY`; the lane is then let go to the store.
+    """
+
+    key: DispatchKey
+    endpoint: int
+    n: int
+    tries: int
+    verdict: Verdict
+    attempt: Attempt | None
+    retry_at_ms: int = 0
+    known: int = 0
+    reason: str | None = None
+
+
+class CommandDone(msgspec.Struct, frozen=True, gc=False):
+    """A command was carried out or given up (``retry_at_ms`` None), or is to be tried again then."""
+
+    key: DispatchKey
+    kind: CommandKind
+    retry_at_ms: int | None = None
+    detail: str | None = None
+
+
+class Batch(msgspec.Struct):
+    """Everything one transaction writes, at most 500 dispatches or one message whole.
+
+    ``born_free`` are the endpoints whose new lanes the couriers cannot take just now. A ``reason`` to note in the
+    history without an input is a `Note`.
+    """
+
+    settles: list[Settle] = []
+    accepts: list[Accept] = []
+    incomings: list[Incoming] = []
+    occurrences: list[Occurrence] = []
+    commands_done: list[CommandDone] = []
+    notes: list["Note"] = []
+    born_free: frozenset[int] = frozenset()
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """A line for a dispatch's history that is no input: ``code`` is stable, ``detail`` is JSON."""
+
+    key: DispatchKey
+    code: str
+    detail: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """What every callback of one dispatch says, beside the event itself."""
+
+    app: int
+    identifier: str
+    message_ref: str | None
+    recipient_ref: str | None
+    fallback_ref: str | None
+
+
+class IncomingFacts(msgspec.Struct, frozen=True, gc=False):
+    """What the callback of one incoming message says."""
+
+    app: int
+    identifier: str
+    text: str
+    channel: str | None
+    in_reply_to: MessageId | None
+
+
+class LaneWork(msgspec.Struct, frozen=True, gc=False):
+    """A lane this node now owns, or further events of one it owns already (``fresh`` False).
+
+    ``events`` are (n, status number, at_ms), ascending; ``tries`` were spent on the first of them.
+    """
+
+    key: DispatchKey
+    endpoint: int
+    facts: Facts | IncomingFacts
+    events: tuple[tuple[int, int, int], ...]
+    tries: int = 0
+    fresh: bool = True
+
+
+class CommandWork(msgspec.Struct, frozen=True, gc=False):
+    """A push or an SMS this node is to do; what it needs to know it asks the store when it does it."""
+
+    key: DispatchKey
+    kind: CommandKind
+    tries: int = 0
+    detail: str | None = None
+
+
+class NewMessage(msgspec.Struct, frozen=True, gc=False):
+    """A recipient has a new message, number ``seq`` of theirs."""
+
+    recipient: int
+    seq: int
+    key: DispatchKey
+    text: str
+    body: Body
+    sent_at_ms: int
+    expires_at_ms: int
+
+
+class Changed(msgspec.Struct, frozen=True, gc=False):
+    """A dispatch of a known recipient was read (by whichever device) or is gone (expired)."""
+
+    recipient: int
+    key: DispatchKey
+    what: str
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """One event that is now on disk, for live views."""
+
+    key: DispatchKey
+    app: int
+    identifier: str
+    n: int
+    status: int
+    at_ms: int
+
+
+class Committed(msgspec.Struct):
+    """What a batch came to. Lists named like the batch's are aligned with them."""
+
+    now_ms: int
+    accepts: list[Accepted | HomingError] = []
+    incomings: list[MessageId] = []
+    occurrences: list[Result] = []
+    lanes: list[LaneWork] = []
+    commands: list[CommandWork] = []
+    messages: list[NewMessage] = []
+    changes: list[Changed] = []
+    recorded: list[Recorded] = []
+    next_timer_ms: int | None = None
+    next_command_ms: int | None = None
+    lanes_due: dict[int, int] = {}
+    """Endpoint → earliest instant at which a lane this batch let go, or bore free, falls due."""
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What waits in the store: asked at start, and by the sweeps."""
+
+    next_timer_ms: int | None
+    next_command_ms: int | None
+    lanes_due: dict[int, int]

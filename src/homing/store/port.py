@@ -1,0 +1,225 @@
+"""The store's promises, which SQLite and PostgreSQL both keep (one contract suite runs on each).
+
+Three small ports on one thing: `Ledger` is the hot path, `Registry` the configuration, `Archive` the questions.
+Whatever a method returns after a write is on disk. No method holds a transaction across an ``await`` of its caller.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from homing.model import App, Credentials, Device, Endpoint, Token, User
+from homing.store.batch import Accepted, Batch, Committed, CommandWork, Idempotency, LaneWork, Outlook
+from homing.store.changes import Change
+from homing.store.views import (
+    AttemptView,
+    CallbackView,
+    HistoryView,
+    InboxItem,
+    MessageQuery,
+    MessageView,
+    PushJob,
+    SmsJob,
+)
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A change that is on disk. ``value`` is what the change's docstring says (None where ``replayed``)."""
+
+    value: object
+    answer: bytes | None = None
+    replayed: bool = False
+
+
+class Ledger(Protocol):
+    """The durable record of what happens to messages, and of what must still be done about it."""
+
+    @property
+    def epoch(self) -> int:
+        """The number drawn at this process start, by which this node owns lanes and commands."""
+        ...
+
+    def now_ms(self) -> int:
+        """The store's clock."""
+        ...
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Write the batch in ONE transaction and return once it is on disk.
+
+        Order within: settles, commands done, accepts, incomings, occurrences, notes. A bad accept is answered by the
+        error in its place and stores nothing. Raises `Unavailable` when nothing was stored, `CommitUnknown` when
+        that cannot be known; any other exception means that an item of the batch cannot be stored, and nothing was.
+        """
+        ...
+
+    async def claim_lanes(self, endpoint: int, limit: int) -> list[LaneWork]:
+        """Take up to ``limit`` lanes of an endpoint that are due and owned by nobody, the longest due first."""
+        ...
+
+    async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
+        """Take up to ``limit`` lanes held by nodes that are no more, in key order after (key, endpoint).
+
+        Those are found in no index: walk on from the last one returned until the answer is empty.
+        """
+        ...
+
+    async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
+        """Read up to ``limit`` lanes that this node's epoch owns, in key order (for the sweep that finds forgotten ones)."""
+        ...
+
+    async def claim_commands(self, limit: int) -> list[CommandWork]:
+        """Take up to ``limit`` commands that are due and owned by nobody alive, the longest due first."""
+        ...
+
+    async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
+        """Give lanes back to the store, due at once, without spending a try."""
+        ...
+
+    async def due_dispatches(self, limit: int) -> list[bytes]:
+        """Read the keys of dispatches whose deadline has passed, the earliest first."""
+        ...
+
+    async def outlook(self) -> Outlook:
+        """Read what waits and from when on: the next deadline, command, and due lane of each endpoint."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """How much room is left for the store; None where that is not ours to know."""
+        ...
+
+
+class Registry(Protocol):
+    """Applications, users, devices, endpoints and tokens."""
+
+    async def apply(
+        self,
+        change: Change,
+        idempotency: Idempotency | None = None,
+        render: Callable[[object], bytes] | None = None,
+    ) -> Applied:
+        """Make one change durable, and tell everyone who `watch`es.
+
+        With an idempotency key, ``render(value)`` is kept as the first answer; the same key again returns it
+        (``replayed``) and changes nothing, or raises `IdempotencyConflict` if the digest differs.
+        """
+        ...
+
+    def watch(self, changed: Callable[[Change, object], None]) -> None:
+        """Have ``changed(change, value)`` called on the event loop after each change, before `apply` returns."""
+        ...
+
+    async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
+        """Return the first answer kept for this key, None if the key is new; `IdempotencyConflict` as in `apply`."""
+        ...
+
+    async def keep_answer(self, idempotency: Idempotency, answer: bytes) -> None:
+        """Keep the first answer of an action that is harmless to repeat and is no `Change`."""
+        ...
+
+    async def apps(self, after: int, limit: int) -> list[App]:
+        """Applications by id, after the given one."""
+        ...
+
+    async def app(self, app: int) -> App | None:
+        """One application."""
+        ...
+
+    async def users(self, app: int, after: str, limit: int) -> list[User]:
+        """Users by folded identifier, after the given one."""
+        ...
+
+    async def user(self, app: int, folded: str) -> User | None:
+        """One user."""
+        ...
+
+    async def credentials(self, app_key: str, folded: str) -> Credentials | None:
+        """What a device's login is checked against."""
+        ...
+
+    async def endpoints(self, app: int | None) -> list[Endpoint]:
+        """All endpoints of an application, oldest first; of all applications for None."""
+        ...
+
+    async def endpoint(self, app: int, uid: str) -> Endpoint | None:
+        """One endpoint."""
+        ...
+
+    async def tokens(self) -> list[Token]:
+        """All tokens and clients, oldest first."""
+        ...
+
+    async def token(self, token: str) -> Token | None:
+        """One token or client by its id."""
+        ...
+
+    async def device(self, digest: bytes) -> Device | None:
+        """The device that has this token."""
+        ...
+
+    async def devices(self, recipient: int) -> list[Device]:
+        """A user's devices."""
+        ...
+
+
+class Archive(Protocol):
+    """Questions about messages; answers are as of one commit."""
+
+    async def message(self, message_id: bytes) -> MessageView | None:
+        """A message with its dispatches, events and histories."""
+        ...
+
+    async def messages(self, query: MessageQuery) -> list[MessageView]:
+        """Messages, newest first, without histories."""
+        ...
+
+    async def callbacks(self, message_id: bytes) -> list[CallbackView]:
+        """What every endpoint was told and must be told about a message."""
+        ...
+
+    async def attempts(self, endpoint: int, before: int | None, limit: int) -> list[AttemptView]:
+        """An endpoint's attempt log, newest first, before the given attempt id."""
+        ...
+
+    async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:
+        """A recipient's messages by number after the given one, whatever their state."""
+        ...
+
+    async def inbox_start(self, recipient: int) -> int:
+        """The number before the first message that is neither read nor expired (where a new device starts)."""
+        ...
+
+    async def inbox_heads(self, recipients: Sequence[int]) -> dict[int, int]:
+        """The number of the last message of each recipient (for the heartbeat that finds lost hints)."""
+        ...
+
+    async def find_dispatches(self, recipient: int, message_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Message id → dispatch key, for those messages that went to this recipient."""
+        ...
+
+    async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
+        """What a courier needs to push; keys that are unknown are left out."""
+        ...
+
+    async def sms_jobs(self, keys: Sequence[bytes]) -> list[SmsJob]:
+        """What a courier needs to send an SMS; keys that are unknown are left out."""
+        ...
+
+    async def find_sms(self, carrier: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """Message id at the carrier → dispatch key."""
+        ...
+
+    async def history(self, key: bytes) -> list[HistoryView]:
+        """A dispatch's history, oldest first."""
+        ...
+
+
+class Store(Ledger, Registry, Archive, Protocol):
+    """The whole store; couriers and doors ask for the part they need."""
+
+    async def close(self) -> None:
+        """Finish what was begun, let go of the files; harmless when repeated."""
+        ...
+
+
+__all__ = ["Accepted", "Applied", "Archive", "Ledger", "Registry", "Store"]
