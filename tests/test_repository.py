@@ -1,0 +1,63 @@
+"""The repository's own promises: locked, hashed, host-free requirements that name what pyproject.toml names."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LOCKED = ["run", "dev"]
+# What .venv needs besides the dependencies, to install the project itself.
+BUILD_ONLY = {"hatchling", "editables"}
+
+
+def asked_for(name: str) -> set[str]:
+    """The packages named in requirements/<name>.in."""
+    lines = (ROOT / "requirements" / f"{name}.in").read_text("utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith(("#", "-r"))}
+
+
+def locked(name: str) -> dict[str, list[str]]:
+    """Each pinned line of requirements/<name>.txt, with the hashes it allows."""
+    joined = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8").replace("\\\n", " ")
+    rows = [line.split("--hash=") for line in joined.splitlines() if line and not line.startswith("#")]
+    return {row[0].strip(): [one.strip() for one in row[1:]] for row in rows}
+
+
+def test_the_requirements_name_what_the_project_depends_on() -> None:
+    """requirements/run.in asks for pyproject.toml's dependencies and the build backend, nothing else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert asked_for("run") == set(project["dependencies"]) | BUILD_ONLY
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_every_locked_package_is_pinned_and_hashed(name: str) -> None:
+    """A locked line has one exact version and at least one SHA-256, so a mirror cannot swap a file."""
+    rows = locked(name)
+    assert rows
+    for requirement, hashes in rows.items():
+        assert re.match(r"[a-z0-9-]+==[^ ]+( ;|$)", requirement), requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), requirement
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_every_package_asked_for_is_locked(name: str) -> None:
+    """After an edit of an .in file `make lock` was run."""
+    assert asked_for(name) <= {requirement.partition("==")[0] for requirement in locked(name)}
+
+
+def test_the_tools_sit_on_the_versions_the_product_runs_on() -> None:
+    """What `make test` installs is what `make serve` installed, and more."""
+    assert locked("run").items() <= locked("dev").items()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").iterdir()), ids=lambda path: path.name)
+def test_the_requirements_name_no_host(path: Path) -> None:
+    """A mirror must work: no index, no link, no address in any requirement file."""
+    text = path.read_text("utf-8")
+    assert "://" not in text
+    assert not re.search(
+        r"^\s*(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host)\b", text, re.M
+    )
