@@ -1,0 +1,6 @@
+"""What Homing tells its operator: logs here, metrics in `homing.telemetry.metrics`. It must never stop any work."""
+
+from homing.telemetry.events import LogEvent
+from homing.telemetry.log import configure, logger, recipient_h
+
+__all__ = ["LogEvent", "configure", "logger", "recipient_h"]
