@@ -45,7 +45,7 @@ def uuid_text(raw: bytes) -> str:
 
 def uuid_bytes(text: str) -> bytes | None:
     """Return the 16 bytes of a UUID's canonical text form in any case, or None if it is not one."""
-    if len(text) != 36:  # noqa: PLR2004 - the length of the canonical form
+    if len(text) != 36:
         return None
     try:
         raw = uuid.UUID(text)

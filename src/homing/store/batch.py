@@ -249,6 +249,8 @@ class Committed(msgspec.Struct):
     recorded: list[Recorded] = []
     next_timer_ms: int | None = None
     next_command_ms: int | None = None
+    settled: list[Settle] = []
+    """The batch's own settles, now on disk."""
     lanes_due: dict[int, int] = {}
     """Endpoint → earliest instant at which a lane this batch let go, or bore free, falls due."""
 

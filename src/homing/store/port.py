@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from homing.model import App, Credentials, Device, Endpoint, Token, User
-from homing.store.batch import Accepted, Batch, Committed, CommandWork, Idempotency, LaneWork, Outlook
+from homing.store.batch import Accepted, Batch, CommandWork, Committed, Idempotency, LaneWork, Outlook
 from homing.store.changes import Change
 from homing.store.views import (
     AttemptView,

@@ -1,0 +1,242 @@
+"""The engine: whatever happens becomes part of a batch, and a batch becomes one transaction.
+
+There is no waiting window: what comes while a commit is on its way to the disk is the next batch, so the disk itself
+decides how large batches are. It must not know HTTP, devices or carriers: what they need to hear they hear through
+`Engine.on_committed`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from homing.clock import Alarm, Clock
+from homing.engine.intake import BATCH_DISPATCHES, CLOCK_DISPATCHES, Intake, Recording, Taken
+from homing.errors import CommitUnknown, HomingError, Unavailable
+from homing.model import DispatchKey, MessageId
+from homing.store.batch import (
+    Accept,
+    Accepted,
+    CommandDone,
+    Committed,
+    Incoming,
+    Note,
+    Occurrence,
+    Result,
+    Settle,
+)
+from homing.store.port import Ledger
+from homing.telemetry import LogEvent, logger
+
+ACCEPT_WAIT_S: Final = 1.0
+"""When a message would wait longer than this to be stored, it is refused at once instead."""
+MIN_FREE_BYTES: Final = 512 * 2**20
+"""Below this much free disk no message is accepted: what is owed already must still be recordable."""
+SWEEP_S: Final = 30.0
+"""How often the store is asked for deadlines that were not armed here."""
+_DISK_LOOK_S: Final = 1.0
+_FIRST_GUESS_PER_S: Final = 20_000.0
+
+
+class Engine:
+    """Batches inputs into the ledger and hands what was committed to those who act on it."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._intake = Intake()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._is_committing = False
+        self._is_draining = False
+        self._recipients_per_s = _FIRST_GUESS_PER_S
+        self._alarm: Alarm | None = None
+        self._alarm_ms: int | None = None
+        self._looked_at = -_DISK_LOOK_S
+        self._has_room = True
+        self.on_committed: list[Callable[[Committed], None]] = []
+        """Called on the loop after each commit, in order; they must neither raise nor wait."""
+        self.born_free: Callable[[], frozenset[int]] = frozenset
+        """Asked before each batch: the endpoints whose new lanes nobody can take just now."""
+
+    async def start(self) -> None:
+        """Begin to commit, and arm the first deadline found in the store."""
+        outlook = await self._ledger.outlook()
+        self._tasks = [
+            asyncio.create_task(self._run(), name="engine"),
+            asyncio.create_task(self._sweep(), name="engine-sweep"),
+        ]
+        self._arm(outlook.next_timer_ms)
+
+    def stop_accepting(self) -> None:
+        """Refuse new messages from now on (the first step of a graceful stop)."""
+        self._is_draining = True
+
+    async def close(self) -> None:
+        """Take no more messages, commit what has come, and stop."""
+        self._is_draining = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm_ms = None
+        while self._tasks and not self._tasks[0].done() and (self._intake or self._is_committing):
+            await asyncio.sleep(0.002)
+        tasks = [task for task in (*self._tasks, self._asking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def is_quiet(self) -> bool:
+        """Say whether everything that happened is on disk and no deadline has passed unnoticed."""
+        overdue = self._alarm_ms is not None and self._alarm_ms <= self._clock.now_ms()
+        return not (self._is_committing or self._intake or self._asking is not None or overdue)
+
+    async def accept(self, accept: Accept) -> Accepted:
+        """Store a message; when this returns it is on disk with its first events and their lanes.
+
+        Raises `Unavailable` when it would wait too long or the disk is nearly full, `CommitUnknown` when whether it
+        is stored cannot be known, or the `RequestError` that refuses it.
+        """
+        intake = self._intake
+        if self._is_draining:
+            raise Unavailable("this node is stopping", retry_after_s=5)
+        if intake.waiting_recipients > ACCEPT_WAIT_S * self._recipients_per_s:
+            raise Unavailable("too many messages are waiting to be stored")
+        if not self._room():
+            raise Unavailable("less than 512 MiB of disk are free", retry_after_s=30)
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        intake.accepts.append((accept, future))
+        intake.waiting_recipients += len(accept.addressees)
+        self._wake.set()
+        return await future
+
+    async def take_in(self, incoming: Incoming) -> MessageId:
+        """Store a message from a device and return its id; a repeated ``client_ref`` gets the first one's id."""
+        future: asyncio.Future[MessageId] = asyncio.get_running_loop().create_future()
+        self._intake.incomings.append((incoming, future))
+        self._wake.set()
+        return await future
+
+    async def record(self, occurrences: Sequence[Occurrence]) -> list[Result]:
+        """Record what happened and return, once it is on disk, what each came to."""
+        if not occurrences:
+            return []
+        recording = Recording(len(occurrences))
+        self._intake.happened.extend((occurrence, recording) for occurrence in occurrences)
+        self._wake.set()
+        return await recording.future
+
+    def submit(self, occurrences: Sequence[Occurrence]) -> None:
+        """Record what happened with the next batch; nobody waits for it."""
+        self._intake.happened.extend((occurrence, None) for occurrence in occurrences)
+        self._wake.set()
+
+    def settle(self, settles: Sequence[Settle]) -> None:
+        """Record outcomes of callbacks with the next batch."""
+        self._intake.settles.extend(settles)
+        self._wake.set()
+
+    def finish(self, commands: Sequence[CommandDone]) -> None:
+        """Record outcomes of commands with the next batch."""
+        self._intake.commands.extend(commands)
+        self._wake.set()
+
+    def note(self, notes: Sequence[Note]) -> None:
+        """Add lines to histories with the next batch."""
+        self._intake.notes.extend(notes)
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._intake:
+                self._wake.clear()
+                await self._wake.wait()
+            self._is_committing = True
+            try:
+                await self._commit(self._intake.take(self.born_free()))
+            finally:
+                self._is_committing = False
+
+    async def _commit(self, taken: Taken) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        recipients = sum(len(accept.addressees) for accept, _ in taken.accepts)
+        try:
+            committed = await self._ledger.commit(taken.batch())
+        except CommitUnknown as error:
+            logger().error(LogEvent.COMMIT_UNKNOWN, error=str(error))
+            taken.fail(error)
+        except Unavailable as error:
+            logger().error(LogEvent.STORE_FULL, error=str(error))
+            taken.fail_new(error)
+            if taken.has_owed():
+                # Settles, receipts and deadlines are owed: they wait until the store takes them.
+                self._intake.give_back(taken)
+                await asyncio.sleep(1.0)
+        except Exception as error:  # noqa: BLE001 - one bad item must not cost the others their place
+            halves = taken.halves()
+            if halves is None:
+                logger().error(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
+                taken.fail(HomingError("this could not be stored; it is our fault"))
+                return
+            logger().warning(LogEvent.COMMIT_SPLIT, error=repr(error))
+            for half in halves:
+                await self._commit(half)
+        else:
+            if recipients >= BATCH_DISPATCHES // 4:
+                measured = recipients / max(loop.time() - began, 1e-4)
+                self._recipients_per_s += 0.1 * (measured - self._recipients_per_s)
+            self._arm(committed.next_timer_ms)
+            for sink in self.on_committed:
+                sink(committed)
+            taken.succeed(committed)
+
+    def _room(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _DISK_LOOK_S:
+            self._looked_at = now
+            free = self._ledger.free_bytes()
+            self._has_room = free is None or free >= MIN_FREE_BYTES
+        return self._has_room
+
+    def _arm(self, when_ms: int | None) -> None:
+        if when_ms is None or (self._alarm_ms is not None and self._alarm_ms <= when_ms):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_ms = when_ms
+        self._alarm = self._clock.at(when_ms, self._ring)
+
+    def _ring(self) -> None:
+        if self._asking is None and not self._is_draining:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        """Step the dispatches whose deadline has passed; each stays due in the store until it was stepped."""
+        intake = self._intake
+        next_ms: int | None = None
+        before: list[bytes] = []
+        try:
+            while (keys := await self._ledger.due_dispatches(CLOCK_DISPATCHES)) != before:
+                before = keys
+                intake.ticked.extend(DispatchKey(key) for key in keys)
+                intake.ticking.update(intake.ticked)
+                self._wake.set()
+                while intake.ticking:
+                    await asyncio.sleep(0.001)
+            # The very same ones again could not be stepped (that was logged): look later, do not spin.
+            next_ms = self._clock.now_ms() + 60_000 if keys else (await self._ledger.outlook()).next_timer_ms
+        except HomingError as error:
+            logger().error(LogEvent.STORE_FULL, error=str(error))
+            next_ms = self._clock.now_ms() + 1_000
+        finally:
+            self._asking = None
+            self._alarm_ms = None
+        self._arm(next_ms)
+
+    async def _sweep(self) -> None:
+        """Look now and then for a deadline that was not armed here."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(HomingError):
+                self._arm((await self._ledger.outlook()).next_timer_ms)

@@ -1,0 +1,298 @@
+"""What a batch does to the rows: pure arithmetic between what a store loaded and what it must write.
+
+Both stores use it, so a message's life cannot differ between them. It must not read a clock or a database.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from homing.contract.status import NUMBER
+from homing.lifecycle.dispatch import Command, FallbackMode, Message, State
+from homing.lifecycle.machine import begin, next_deadline, step
+from homing.lifecycle.policy import FallbackPlan, resolve
+from homing.model import INCOMING_POSITION, App, CommandKind, DispatchKey, FallbackSettings, dispatch_key
+from homing.phone_numbers import e164
+from homing.store.batch import (
+    Accept,
+    Accepted,
+    Changed,
+    CommandWork,
+    Committed,
+    Facts,
+    Incoming,
+    IncomingFacts,
+    LaneWork,
+    NewMessage,
+    Occurrence,
+    Recorded,
+    Result,
+)
+
+WAKE_LATER_MS = 5_000
+"""How long a push waits for a recipient who has a live link, which usually makes it needless."""
+
+_MODES = {"off": FallbackMode.OFF, "notify": FallbackMode.NOTIFY, "sms": FallbackMode.SMS}
+_ENQUEUED = int(Message.ENQUEUED)
+_READ = int(Message.READ)
+_EXPIRED = int(Message.EXPIRED)
+_encode = msgspec.json.Encoder().encode
+
+
+class Target(NamedTuple):
+    """An endpoint as the transaction sees it; ``statuses`` is a bitset, None for all."""
+
+    id: int
+    kind: str
+    statuses: int | None
+
+
+class Addressed(NamedTuple):
+    """A recipient's row, locked by the transaction."""
+
+    id: int
+    identifier: str
+    mobile_number: str | None
+    seq: int
+    wakeable: int
+
+
+class Loaded(NamedTuple):
+    """A dispatch's row, locked by the transaction, and the lanes it has: endpoint → held by this node."""
+
+    recipient: int | None
+    facts: Facts
+    timer_at: int | None
+    state: State
+    lanes: dict[int, bool]
+
+
+class Writes:
+    """The rows to write, one list per statement; a store may write each list as it likes best."""
+
+    __slots__ = (
+        "bits", "commands", "dispatches", "dropped", "events", "history", "incoming", "lanes",
+        "messages", "recipients", "sms", "states", "timers", "timers_gone",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, int, str | None, bytes, int, int]] = []
+        self.dispatches: list[tuple[object, ...]] = []
+        self.states: list[tuple[object, ...]] = []
+        self.events: list[tuple[bytes, int, int, int]] = []
+        self.lanes: list[tuple[bytes, int, int, int | None, int]] = []
+        self.bits: list[tuple[int, bytes, int]] = []
+        self.commands: list[tuple[bytes, int, int | None, int]] = []
+        self.dropped: list[tuple[bytes, int]] = []
+        self.timers: list[tuple[int, bytes]] = []
+        self.timers_gone: list[tuple[int, bytes]] = []
+        self.history: list[tuple[bytes, int, str, str | None]] = []
+        self.recipients: dict[int, int] = {}
+        self.sms: list[tuple[str, str, bytes, int]] = []
+        self.incoming: list[tuple[object, ...]] = []
+
+
+def _plan(settings: FallbackSettings | None) -> FallbackPlan:
+    if settings is None:
+        return FallbackPlan()
+    mode = None if settings.mode is None else _MODES[settings.mode]
+    return FallbackPlan(mode, settings.on_undelivered_seconds, settings.on_unread_seconds)
+
+
+class Fold:
+    """One batch on its way into the store: fed with loaded rows, it fills `writes` and `committed`."""
+
+    def __init__(
+        self,
+        now_ms: int,
+        epoch: int,
+        targets: dict[int, Sequence[Target]],
+        born_free: frozenset[int],
+    ) -> None:
+        self.now_ms = now_ms
+        self.writes = Writes()
+        self.committed = Committed(now_ms=now_ms)
+        self._epoch = epoch
+        self._targets = targets
+        self._born_free = born_free
+
+    def accept(
+        self,
+        accept: Accept,
+        app: App,
+        recipients: Iterable[Addressed | None],
+        online: "Iterable[int] | set[int]",
+    ) -> Accepted:
+        """Store a message and begin the life of each of its dispatches."""
+        now_ms, writes = self.now_ms, self.writes
+        policy = resolve(
+            now_ms,
+            app.ttl_s if accept.ttl_s is None else accept.ttl_s,
+            _plan(app.fallback),
+            _plan(accept.fallback),
+        )
+        region = app.fallback.default_region
+        message_id, ref, body, app_id = accept.message_id, accept.ref, accept.body, app.id
+        writes.messages.append((message_id, app_id, ref, _encode(body), now_ms, policy.expires_at))
+        begins = (begin(False, policy, now_ms), begin(True, policy, now_ms))
+        deadline = next_deadline(begins[1].state)
+        answer: list[tuple[str, int]] = []
+        for position, (addressee, row) in enumerate(zip(accept.addressees, recipients, strict=True)):
+            key = dispatch_key(message_id, position)
+            is_known = row is not None
+            state, ((status, _at),), _commands, _note = begins[is_known]
+            identifier = row.identifier if row is not None else addressee.identifier
+            fallback_ref = addressee.mobile_number or (row.mobile_number if row is not None else None)
+            if fallback_ref is None and policy.mode and e164(identifier, region) is not None:
+                fallback_ref = identifier
+            facts = Facts(app_id, identifier, ref, addressee.recipient_ref, fallback_ref)
+            seq, recipient, timer_at = 0, None, None
+            if row is not None:
+                recipient = row.id
+                seq = writes.recipients.get(recipient, row.seq) + 1
+                writes.recipients[recipient] = seq
+                timer_at = deadline
+                self._wake(key, row.wakeable, is_online=recipient in online)
+                self.committed.messages.append(
+                    NewMessage(
+                        recipient, seq, key, addressee.text or body.text, body, now_ms, policy.expires_at
+                    )
+                )
+            if timer_at is not None:
+                self._arm(timer_at, key)
+            writes.dispatches.append(
+                (key, app_id, recipient, seq, identifier, ref, addressee.recipient_ref, fallback_ref,
+                 addressee.text, timer_at, *state)
+            )  # fmt: skip
+            number = NUMBER[status]
+            answer.append((identifier, number))
+            self._tell(key, facts, ((1, number, now_ms),), {})
+        return Accepted(message_id, now_ms, tuple(answer))
+
+    def take_in(self, incoming: Incoming) -> None:
+        """Store a message from a device and open a lane to each of the application's inboxes."""
+        key = dispatch_key(incoming.message_id, INCOMING_POSITION)
+        self.writes.incoming.append(
+            (incoming.message_id, incoming.app, incoming.recipient, incoming.identifier, incoming.device,
+             incoming.client_ref, incoming.text, incoming.channel, incoming.in_reply_to, self.now_ms)
+        )  # fmt: skip
+        facts = IncomingFacts(
+            incoming.app, incoming.identifier, incoming.text, incoming.channel, incoming.in_reply_to
+        )
+        for target in self._targets[incoming.app]:
+            if target.kind == "inbox":
+                self._open(key, target.id, facts, ((1, 0, self.now_ms),))
+
+    def advance(self, key: DispatchKey, loaded: Loaded, occurrences: Sequence[Occurrence]) -> list[Result]:
+        """Feed what happened to one dispatch through the machine, in order of arrival."""
+        now_ms, writes = self.now_ms, self.writes
+        state = before = loaded.state
+        results: list[Result] = []
+        events: list[tuple[int, int, int]] = []
+        commands: list[Command] = []
+        for occurrence in occurrences:
+            n = state.events
+            state, said, ordered, note = step(state, occurrence.input, now_ms)
+            for status, at_ms in said:
+                n += 1
+                events.append((n, NUMBER[status], at_ms))
+            commands.extend(ordered)
+            if note is not None or occurrence.detail is not None:
+                code = note or type(occurrence.input).__name__.lower()
+                writes.history.append((key, now_ms, code, occurrence.detail))
+            for carrier, carrier_id in occurrence.sms:
+                writes.sms.append((carrier, carrier_id, key, now_ms))
+            results.append(Result(state, note))
+        if state is not before or loaded.timer_at is not None:
+            timer_at = self._rearm(key, loaded.timer_at, next_deadline(state))
+            if state != before or timer_at != loaded.timer_at:
+                writes.states.append((key, timer_at, *state))
+        if events:
+            self._tell(key, loaded.facts, tuple(events), loaded.lanes)
+        for command in commands:
+            if command is Command.SUBMIT_SMS:
+                writes.commands.append((key, CommandKind.SMS, None, self._epoch))
+                self.committed.commands.append(CommandWork(key, CommandKind.SMS))
+            else:
+                writes.dropped.append((key, CommandKind.SMS))
+        if state.message != before.message and loaded.recipient is not None:
+            if state.message == _READ:
+                self.committed.changes.append(Changed(loaded.recipient, key, "read"))
+            elif state.message == _EXPIRED:
+                self.committed.changes.append(Changed(loaded.recipient, key, "gone"))
+        return results
+
+    def _wake(self, key: DispatchKey, wakeable: int, *, is_online: bool) -> None:
+        if not wakeable:
+            return
+        if is_online:
+            due_ms = self.now_ms + WAKE_LATER_MS
+            self.writes.commands.append((key, CommandKind.PUSH, due_ms, 0))
+            earliest = self.committed.next_command_ms
+            if earliest is None or due_ms < earliest:
+                self.committed.next_command_ms = due_ms
+        else:
+            self.writes.commands.append((key, CommandKind.PUSH, None, self._epoch))
+            self.committed.commands.append(CommandWork(key, CommandKind.PUSH))
+
+    def _arm(self, at_ms: int, key: bytes) -> None:
+        self.writes.timers.append((at_ms, key))
+        earliest = self.committed.next_timer_ms
+        if earliest is None or at_ms < earliest:
+            self.committed.next_timer_ms = at_ms
+
+    def _rearm(self, key: bytes, timer_at: int | None, deadline: int | None) -> int | None:
+        """Keep the timer's row where it is when the deadline moved later: ringing early changes nothing."""
+        if timer_at is not None:
+            if deadline is not None and self.now_ms < timer_at <= deadline:
+                return timer_at
+            self.writes.timers_gone.append((timer_at, key))
+        if deadline is not None:
+            self._arm(deadline, key)
+        return deadline
+
+    def _tell(
+        self, key: DispatchKey, facts: Facts, events: tuple[tuple[int, int, int], ...], lanes: dict[int, bool]
+    ) -> None:
+        """Write events and the lanes of every endpoint that is to hear of them: never one without the other."""
+        recorded = self.committed.recorded
+        for n, status, at_ms in events:
+            self.writes.events.append((key, n, status, at_ms))
+            recorded.append(Recorded(key, facts.app, facts.identifier, n, status, at_ms))
+        for target in self._targets[facts.app]:
+            if target.kind != "status":
+                continue
+            wanted = events
+            if target.statuses is not None:
+                wanted = tuple(event for event in events if target.statuses >> event[1] & 1)
+                if not wanted:
+                    continue
+            held = lanes.get(target.id)
+            if held is None:
+                self._open(key, target.id, facts, wanted)
+                continue
+            self.writes.bits.append((_bits(wanted), key, target.id))
+            if held:
+                self.committed.lanes.append(LaneWork(key, target.id, facts, wanted, 0, False))
+
+    def _open(
+        self,
+        key: DispatchKey,
+        endpoint: int,
+        facts: Facts | IncomingFacts,
+        events: tuple[tuple[int, int, int], ...],
+    ) -> None:
+        if endpoint in self._born_free:
+            self.writes.lanes.append((key, endpoint, _bits(events), self.now_ms, 0))
+            self.committed.lanes_due.setdefault(endpoint, self.now_ms)
+        else:
+            self.writes.lanes.append((key, endpoint, _bits(events), None, self._epoch))
+            self.committed.lanes.append(LaneWork(key, endpoint, facts, events))
+
+
+def _bits(events: Iterable[tuple[int, int, int]]) -> int:
+    bits = 0
+    for n, _status, _at_ms in events:
+        bits |= 1 << (n - 1)
+    return bits

@@ -1,0 +1,53 @@
+-- What is left over: retries that fell due, lanes born free, rows of a process that is no more.
+
+-- name: due_lanes
+SELECT key, endpoint, pending, tries FROM lane INDEXED BY lane_due
+WHERE endpoint = ? AND due <= ? ORDER BY due LIMIT ?;
+
+-- name: hold_lane
+UPDATE lane SET due = NULL, owner = ?3 WHERE key = ?1 AND endpoint = ?2;
+
+-- name: orphan_lanes
+-- Held by an epoch that is not ours: the embedded store has one process, so that one is dead.
+SELECT key, endpoint, pending, tries FROM lane
+WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner <> ? ORDER BY key, endpoint LIMIT ?;
+
+-- name: held_lanes
+SELECT key, endpoint, pending, tries FROM lane
+WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner = ? ORDER BY key, endpoint LIMIT ?;
+
+-- name: lane_facts
+SELECT app, identifier, message_ref, recipient_ref, fallback_ref FROM dispatch WHERE key = ?;
+
+-- name: incoming_facts
+SELECT app, identifier, text, channel, in_reply_to, at FROM incoming WHERE id = ?;
+
+-- name: events_of
+SELECT n, status, at FROM event WHERE key = ? ORDER BY n;
+
+-- name: free_lane
+UPDATE lane SET due = ?3, owner = 0 WHERE key = ?1 AND endpoint = ?2 AND owner = ?4;
+
+-- name: due_commands
+SELECT key, kind, tries, detail FROM command INDEXED BY command_due WHERE due <= ? ORDER BY due LIMIT ?;
+
+-- name: orphan_commands
+SELECT key, kind, tries, detail FROM command WHERE due IS NULL AND owner <> ? LIMIT ?;
+
+-- name: hold_command
+UPDATE command SET due = NULL, owner = ?3 WHERE key = ?1 AND kind = ?2;
+
+-- name: due_timers
+SELECT key FROM timer WHERE at <= ? ORDER BY at LIMIT ?;
+
+-- name: next_timer
+SELECT min(at) FROM timer;
+
+-- name: next_command
+SELECT min(due) FROM command INDEXED BY command_due WHERE due IS NOT NULL;
+
+-- name: endpoint_ids
+SELECT id FROM endpoint;
+
+-- name: next_lane
+SELECT due FROM lane INDEXED BY lane_due WHERE endpoint = ? AND due IS NOT NULL ORDER BY due LIMIT 1;

@@ -1,0 +1,117 @@
+-- The hot path: what one batch loads and writes. Every statement touches rows by key.
+
+-- name: add_attempt
+INSERT INTO attempt(endpoint, key, n, tries, at, took, code, error, address, answer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: drain_lane
+-- The last pending event is settled. That nothing else is pending is this guard's to say, nobody else's.
+DELETE FROM lane WHERE key = ?1 AND endpoint = ?2 AND pending = ?3 AND replay = 0;
+
+-- name: clear_bit
+-- An event is settled and others wait; whoever owns the lane now, the event is not pending any more.
+UPDATE lane SET pending = pending & ~?3, tries = 0
+WHERE key = ?1 AND endpoint = ?2 AND pending & ?3 AND pending <> ?3;
+
+-- name: lane_pending
+SELECT pending FROM lane WHERE key = ? AND endpoint = ? AND owner = ? AND due IS NULL;
+
+-- name: put_off
+-- A try failed: the lane is let go until its next one. Only its owner may do so, and only from where it stood.
+UPDATE lane SET tries = ?4 + 1, due = ?3, owner = 0
+WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4;
+
+-- name: add_settled
+INSERT INTO settled(key, endpoint, done, dead) VALUES (?, ?, ?, ?)
+ON CONFLICT(key, endpoint) DO UPDATE SET done = done | excluded.done, dead = dead | excluded.dead;
+
+-- name: add_dead
+INSERT INTO dead(key, endpoint, n, at, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: end_command
+DELETE FROM command WHERE key = ? AND kind = ?;
+
+-- name: put_off_command
+UPDATE command SET tries = tries + 1, due = ?3, owner = 0, detail = ?4 WHERE key = ?1 AND kind = ?2;
+
+-- name: first_answer
+SELECT digest, answer FROM idempotency WHERE scope = ? AND key = ? AND at > ?;
+
+-- name: keep_answer
+-- A row older than a day is as good as none.
+INSERT INTO idempotency(scope, key, digest, answer, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT(scope, key) DO UPDATE SET digest = excluded.digest, answer = excluded.answer, at = excluded.at;
+
+-- name: load_app
+SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app WHERE id = ?;
+
+-- name: load_targets
+-- Which endpoints hear of an application's events is read inside the transaction, never from a cache.
+SELECT id, kind, statuses FROM endpoint WHERE app = ? AND state <> 'disabled' ORDER BY id;
+
+-- name: load_recipient
+SELECT id, identifier, mobile_number, seq, wakeable FROM recipient WHERE app = ? AND folded = ?;
+
+-- name: load_dispatch
+SELECT recipient, app, identifier, message_ref, recipient_ref, fallback_ref, timer_at, message, fallback, emitted,
+  events, last_at, expires_at, mode, undelivered_at, unread_ms, delivered_at, fallback_at, sms_submitted_at
+FROM dispatch WHERE key = ?;
+
+-- name: load_lanes
+SELECT endpoint, due IS NULL AND owner = ?2 FROM lane WHERE key = ?1;
+
+-- name: add_message
+INSERT INTO message(id, app, ref, body, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: add_dispatch
+INSERT INTO dispatch(key, app, recipient, seq, identifier, message_ref, recipient_ref, fallback_ref, text, timer_at,
+  message, fallback, emitted, events, last_at, expires_at, mode, undelivered_at, unread_ms, delivered_at, fallback_at,
+  sms_submitted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: set_state
+UPDATE dispatch SET timer_at = ?2, message = ?3, fallback = ?4, emitted = ?5, events = ?6, last_at = ?7,
+  expires_at = ?8, mode = ?9, undelivered_at = ?10, unread_ms = ?11, delivered_at = ?12, fallback_at = ?13,
+  sms_submitted_at = ?14
+WHERE key = ?1;
+
+-- name: set_seq
+UPDATE recipient SET seq = ?2 WHERE id = ?1;
+
+-- name: add_event
+INSERT INTO event(key, n, status, at, position) VALUES (?, ?, ?, ?, ?);
+
+-- name: last_position
+SELECT value FROM meta WHERE name = 'position';
+
+-- name: set_position
+INSERT INTO meta(name, value) VALUES ('position', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value;
+
+-- name: add_lane
+INSERT INTO lane(key, endpoint, pending, due, owner) VALUES (?, ?, ?, ?, ?);
+
+-- name: add_bits
+UPDATE lane SET pending = pending | ?1 WHERE key = ?2 AND endpoint = ?3;
+
+-- name: add_command
+INSERT INTO command(key, kind, due, owner) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: add_timer
+INSERT INTO timer(at, key) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: drop_timer
+DELETE FROM timer WHERE at = ? AND key = ?;
+
+-- name: add_history
+INSERT INTO history(key, at, code, detail) VALUES (?, ?, ?, ?);
+
+-- name: add_sms
+INSERT INTO sms(carrier, carrier_id, key, at) VALUES (?, ?, ?, ?)
+ON CONFLICT(carrier, carrier_id) DO UPDATE SET key = excluded.key, at = excluded.at;
+
+-- name: add_incoming
+INSERT INTO incoming(id, app, recipient, identifier, device, client_ref, text, channel, in_reply_to, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: same_incoming
+SELECT id FROM incoming WHERE device = ? AND client_ref = ?;

@@ -1,0 +1,138 @@
+"""The embedded store: SQLite through apsw, one process, one writer (`homing.store.port.Store`)."""
+
+from collections.abc import Container, Sequence
+from functools import partial
+from typing import Final
+
+import apsw
+import uuid_utils
+
+from homing.clock import Clock
+from homing.errors import SchemaTooNew, WrongMasterKey
+from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
+from homing.store.sql import load
+from homing.store.sqlite import claims
+from homing.store.sqlite.archive import SqliteArchive
+from homing.store.sqlite.database import Database
+from homing.store.sqlite.ledger import Writer
+from homing.store.sqlite.registry import SqliteRegistry
+
+SCHEMA: Final = 1
+_META: Final = load("sqlite", "meta")
+
+
+class SqliteStore(SqliteRegistry, SqliteArchive):
+    """All three ports on one file; made by `open`."""
+
+    def __init__(
+        self, database: Database, epoch: int, store_id: str, positions_from: int, online: Container[int]
+    ) -> None:
+        super().__init__(database)
+        self._epoch = epoch
+        self.store_id = store_id
+        """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
+        self._writer = Writer(epoch, positions_from, online)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        *,
+        clock: Clock,
+        online: Container[int] = frozenset(),
+        key_id: str = "",
+        vfs: str | None = None,
+        synchronous: str = "FULL",
+    ) -> "SqliteStore":
+        """Open or create the store at ``path`` (a file, or ``:memory:``).
+
+        Raises `StoreLocked`, `SchemaTooNew`, or `WrongMasterKey` when its secrets are sealed under another ``key_id``.
+        """
+        database = Database(path, clock, vfs=vfs, synchronous=synchronous)
+        await database.open()
+        try:
+            epoch, store_id, positions_from = await database.write(partial(_begin, key_id=key_id))
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, epoch, store_id, positions_from, online)
+
+    async def close(self) -> None:
+        """See `port.Store.close`."""
+        await self._db.close()
+
+    @property
+    def epoch(self) -> int:
+        """See `port.Ledger.epoch`."""
+        return self._epoch
+
+    def now_ms(self) -> int:
+        """See `port.Ledger.now_ms`."""
+        return self._db.clock.now_ms()
+
+    def free_bytes(self) -> int | None:
+        """See `port.Ledger.free_bytes`."""
+        return self._db.free_bytes()
+
+    async def commit(self, batch: Batch) -> Committed:
+        """See `port.Ledger.commit`."""
+        return await self._db.write(lambda c: self._writer.commit(c, batch, self._db.clock.now_ms()))
+
+    async def claim_lanes(self, endpoint: int, limit: int) -> list[LaneWork]:
+        """See `port.Ledger.claim_lanes`."""
+        return await self._db.write(
+            lambda c: claims.claim_lanes(c, endpoint, self.now_ms(), limit, self._epoch)
+        )
+
+    async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
+        """See `port.Ledger.adopt_lanes`."""
+        return await self._db.write(lambda c: claims.adopt_lanes(c, after, limit, self._epoch))
+
+    async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
+        """See `port.Ledger.held_lanes`."""
+        return await self._db.read(lambda c: claims.held_lanes(c, after, limit, self._epoch))
+
+    async def claim_commands(self, limit: int) -> list[CommandWork]:
+        """See `port.Ledger.claim_commands`."""
+        return await self._db.write(lambda c: claims.claim_commands(c, self.now_ms(), limit, self._epoch))
+
+    async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
+        """See `port.Ledger.release`."""
+        await self._db.write(lambda c: claims.release(c, lanes, self.now_ms(), self._epoch))
+
+    async def due_dispatches(self, limit: int) -> list[bytes]:
+        """See `port.Ledger.due_dispatches`."""
+        return await self._db.read(lambda c: claims.due_dispatches(c, self.now_ms(), limit))
+
+    async def outlook(self) -> Outlook:
+        """See `port.Ledger.outlook`."""
+        return await self._db.read(claims.outlook)
+
+
+def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:
+    """Create or check the schema, and draw this process's epoch."""
+
+    def get(name: str) -> object:
+        row = connection.execute(_META["get"], (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def put(name: str, value: int | str) -> None:
+        connection.execute(_META["put"], (name, value))
+
+    if connection.execute(_META["has_meta"]).fetchone() is None:
+        connection.execute(load("sqlite", "schema_1")["schema"])
+        put("schema", SCHEMA)
+        put("store_id", str(uuid_utils.uuid4()))
+        put("key_id", key_id)
+    schema = get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise SchemaTooNew(f"the store has schema {schema}; this Homing knows schemas up to {SCHEMA}")
+    if key_id and get("key_id") != key_id:
+        raise WrongMasterKey(
+            "the store's secrets are sealed under another key: check [security] master_key_file"
+        )
+    epoch = get("epoch")
+    epoch = epoch + 1 if isinstance(epoch, int) else 1
+    put("epoch", epoch)
+    position = get("position")
+    return epoch, str(get("store_id")), position if isinstance(position, int) else 0

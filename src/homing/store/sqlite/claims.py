@@ -1,0 +1,105 @@
+"""What is left over, taken up again: lanes and commands that fell due, were born free, or lost their process.
+
+Runs on the writer's thread where it takes something, on the reader's where it only looks.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import apsw
+
+from homing.model import CommandKind, DispatchKey, MessageId, is_incoming, message_of
+from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, Outlook
+from homing.store.sql import load
+
+_SQL: Final = load("sqlite", "claims")
+_Row = tuple[bytes, int, int, int]
+
+
+def lane_work(
+    connection: apsw.Connection, key: bytes, endpoint: int, bits: int, tries: int
+) -> LaneWork | None:
+    """Gather what a courier needs for a lane's pending events; None when what it was about is gone."""
+    facts: Facts | IncomingFacts
+    if is_incoming(key):
+        row = connection.execute(_SQL["incoming_facts"], (message_of(key),)).fetchone()
+        if row is None:
+            return None
+        app, identifier, text, channel, in_reply_to, at_ms = row
+        reply = None if in_reply_to is None else MessageId(in_reply_to)
+        facts = IncomingFacts(app, identifier, text, channel, reply)
+        events = ((1, 0, at_ms),)
+    else:
+        row = connection.execute(_SQL["lane_facts"], (key,)).fetchone()
+        if row is None:
+            return None
+        facts = Facts(*row)
+        events = tuple(e for e in connection.execute(_SQL["events_of"], (key,)) if bits >> (e[0] - 1) & 1)
+    return LaneWork(DispatchKey(key), endpoint, facts, events, tries)
+
+
+def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
+    works = (lane_work(connection, *row) for row in rows)
+    return [work for work in works if work is not None]
+
+
+def claim_lanes(
+    connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int
+) -> list[LaneWork]:
+    """See `port.Ledger.claim_lanes`."""
+    rows = connection.execute(_SQL["due_lanes"], (endpoint, now_ms, limit)).fetchall()
+    return _hold(connection, rows, epoch)
+
+
+def adopt_lanes(
+    connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
+) -> list[LaneWork]:
+    """See `port.Ledger.adopt_lanes`."""
+    return _hold(
+        connection, connection.execute(_SQL["orphan_lanes"], (*after, epoch, limit)).fetchall(), epoch
+    )
+
+
+def held_lanes(
+    connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
+) -> list[LaneWork]:
+    """See `port.Ledger.held_lanes`."""
+    return _works(connection, connection.execute(_SQL["held_lanes"], (*after, epoch, limit)).fetchall())
+
+
+def _hold(connection: apsw.Connection, rows: Sequence[_Row], epoch: int) -> list[LaneWork]:
+    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, endpoint, _p, _t in rows])
+    return _works(connection, rows)
+
+
+def claim_commands(connection: apsw.Connection, now_ms: int, limit: int, epoch: int) -> list[CommandWork]:
+    """See `port.Ledger.claim_commands`; those that lost their process count as due."""
+    rows = connection.execute(_SQL["due_commands"], (now_ms, limit)).fetchall()
+    if len(rows) < limit:
+        rows += connection.execute(_SQL["orphan_commands"], (epoch, limit - len(rows))).fetchall()
+    connection.executemany(_SQL["hold_command"], [(key, kind, epoch) for key, kind, _t, _d in rows])
+    return [
+        CommandWork(DispatchKey(key), CommandKind(kind), tries, detail) for key, kind, tries, detail in rows
+    ]
+
+
+def release(connection: apsw.Connection, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:
+    """See `port.Ledger.release`."""
+    connection.executemany(_SQL["free_lane"], [(key, endpoint, now_ms, epoch) for key, endpoint in lanes])
+
+
+def due_dispatches(connection: apsw.Connection, now_ms: int, limit: int) -> list[bytes]:
+    """See `port.Ledger.due_dispatches`."""
+    return [row[0] for row in connection.execute(_SQL["due_timers"], (now_ms, limit))]
+
+
+def outlook(connection: apsw.Connection) -> Outlook:
+    """See `port.Ledger.outlook`; one look into an index per endpoint, however many lanes wait."""
+    lanes_due: dict[int, int] = {}
+    for (endpoint,) in connection.execute(_SQL["endpoint_ids"]).fetchall():
+        row = connection.execute(_SQL["next_lane"], (endpoint,)).fetchone()
+        if row is not None:
+            lanes_due[endpoint] = row[0]
+    (next_timer_ms,) = connection.execute(_SQL["next_timer"]).fetchone()
+    (next_command_ms,) = connection.execute(_SQL["next_command"]).fetchone()
+    return Outlook(next_timer_ms, next_command_ms, lanes_due)

@@ -1,0 +1,253 @@
+"""The SQLite file, its two threads and its one lock: who may touch it, when it is synced, when it is checkpointed.
+
+One thread owns the only writing connection and the checkpoints; one owns a read-only connection. A failed write or
+sync of the file is never retried: what is on disk is then unknown to this process, so the process ends and the next
+start recovers. It must not know any table.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from homing.clock import Clock
+from homing.errors import StoreLocked, Unavailable
+from homing.telemetry import LogEvent, logger
+
+T = TypeVar("T")
+
+CHECKPOINT_BYTES: Final = 16 * 2**20
+"""Above this the write-ahead log is copied back, as far as no reader is in the way."""
+TRUNCATE_BYTES: Final = 256 * 2**20
+"""Above this readers are interrupted so that the log can be copied whole and truncated."""
+_PAGE_BYTES: Final = 4096
+
+_CORRUPTING: Final = ((3, 7, 0), (3, 51, 2))
+"""SQLite versions whose WAL reset can corrupt a file that is written and checkpointed at once."""
+
+
+def die(error: BaseException) -> None:
+    """End the process at once, because what is on disk is no longer known to it."""
+    logger().critical(LogEvent.STORE_FAILED, error=repr(error))
+    os._exit(70)
+
+
+class Lane:
+    """A thread with a connection, doing one piece of work after the other."""
+
+    def __init__(self, name: str, open_connection: Callable[[], apsw.Connection]) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._open = open_connection
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.connection: apsw.Connection
+
+    async def start(self) -> None:
+        """Open the connection in the thread that will own it."""
+        self._thread.start()
+        await self._started
+
+    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Queue a piece of work; the future is settled on the loop."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._work.put((work, future))
+        return future
+
+    async def stop(self) -> None:
+        """Finish what is queued and close the connection."""
+        if self._thread.is_alive():
+            self._work.put(None)
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            self.connection = self._open()
+        except BaseException as error:  # noqa: BLE001 - told to the one who starts the thread
+            self._tell(self._started, None, error)
+            return
+        self._tell(self._started, None, None)
+        while (item := self._work.get()) is not None:
+            work, future = item
+            try:
+                value, error = work(), None
+            except Exception as caught:  # noqa: BLE001 - told to the one who waits
+                value, error = None, caught
+            self._tell(future, value, error)
+            del item, work, future, value, error
+        self.connection.close()
+
+    def _tell(self, future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(_settle, future, value, error)
+
+
+def _settle(future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
+class Database:
+    """A SQLite file (or ``:memory:``, or a file under a given VFS) with one writer and one reader."""
+
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        *,
+        vfs: str | None = None,
+        synchronous: str = "FULL",
+        on_failure: Callable[[BaseException], None] = die,
+    ) -> None:
+        self.clock = clock
+        self._path = path
+        self._vfs = vfs
+        self._synchronous = synchronous
+        self._on_failure = on_failure
+        # A memory database is its connection's own, and a VFS in Python has no shared memory for a second one.
+        self._single = path == ":memory:" or vfs is not None
+        self._wal_pages = 0
+        self._lock_fd: int | None = None
+        self._writer: Lane
+        self._reader: Lane
+
+    async def open(self) -> None:
+        """Take the directory's lock and open the connections; raises `StoreLocked`."""
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        if _CORRUPTING[0] <= version <= _CORRUPTING[1]:
+            raise Unavailable(
+                f"SQLite {apsw.sqlite_lib_version()} can corrupt a file in WAL mode; install a newer apsw"
+            )
+        if self._path != ":memory:":
+            self._lock()
+        try:
+            self._writer = Lane("homing-writer", self._open_writer)
+            await self._writer.start()
+            self._reader = self._writer if self._single else Lane("homing-reader", self._open_reader)
+            if not self._single:
+                await self._reader.start()
+        except BaseException:
+            self._unlock()
+            raise
+
+    async def close(self) -> None:
+        """Finish queued work, checkpoint and let go of the file."""
+        if not self._single:
+            await self._reader.stop()
+        await self._writer.stop()
+        self._unlock()
+
+    def write(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
+        """Run ``work`` in one transaction of the writer; when the future is done, it is on disk, or nothing of it is."""
+        return self._writer.do(lambda: self._transact(work))
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
+        """Run ``work`` on one state of the store, without writing."""
+        return self._reader.do(lambda: self._look(work))
+
+    def free_bytes(self) -> int | None:
+        """Room left on the store's file system; None for one that is not on a disk of ours."""
+        if self._path == ":memory:":
+            return None
+        room = os.statvfs(Path(self._path).parent)
+        return room.f_bavail * room.f_frsize
+
+    def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
+        connection = self._writer.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                value = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if not connection.get_autocommit():
+                    connection.execute("ROLLBACK")
+                raise
+        except apsw.FullError as error:
+            raise Unavailable("the disk is full", retry_after_s=30) from error
+        except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
+            self._on_failure(error)
+            raise
+        if self._wal_pages * _PAGE_BYTES > CHECKPOINT_BYTES:
+            self._checkpoint(connection)
+        return value
+
+    def _look(self, work: Callable[[apsw.Connection], T]) -> T:
+        connection = self._reader.connection
+        if self._single:
+            return work(connection)
+        connection.execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            connection.execute("COMMIT")
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        mode = apsw.SQLITE_CHECKPOINT_PASSIVE
+        if self._wal_pages * _PAGE_BYTES > TRUNCATE_BYTES and not self._single:
+            self._reader.connection.interrupt()
+            mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
+        try:
+            in_log, copied = connection.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            return  # a reader holds an old state; the next commit tries again
+        except (apsw.IOError, apsw.CorruptError) as error:
+            self._on_failure(error)
+            raise
+        if in_log == copied:
+            self._wal_pages = 0
+
+    def _open_writer(self) -> apsw.Connection:
+        connection = apsw.Connection(self._path, vfs=self._vfs, statementcachesize=400)
+        if self._vfs is not None:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.set_busy_timeout(5_000)
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-65536")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.wal_autocheckpoint(0)
+        connection.set_wal_hook(self._committed)
+        return connection
+
+    def _open_reader(self) -> apsw.Connection:
+        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5_000)
+        connection.execute("PRAGMA query_only=1")
+        connection.execute("PRAGMA cache_size=-16384")
+        return connection
+
+    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _lock(self) -> None:
+        directory = Path(self._path).parent
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(directory / "homing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreLocked(f"another process is using the data directory {directory}") from error
+        self._lock_fd = descriptor
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
