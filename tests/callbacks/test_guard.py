@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homing.callbacks.addresses import AddressPolicy
-from homing.callbacks.guard import BAD_PORTS, CONTRACT_KEYS, UrlRefused, check_saved_url, parse_url
+from homing.callbacks.guard import BAD_PORTS, UrlRefused, check_saved_url, parse_url
+from homing.contract.notification import CONTRACT_KEYS
 from homing.errors import UrlNotAllowed
 
 ACCEPTED = {

@@ -9,11 +9,11 @@ import re
 import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
-from urllib.parse import unquote_plus
 
 import idna
 
 from homing.callbacks.addresses import AddressPolicy
+from homing.contract.forms import holds_contract_key
 from homing.errors import UrlNotAllowed
 
 MAX_URL_CHARS = 2048
@@ -26,13 +26,6 @@ _BAD_PORTS = (
     "990 993 995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080"
 )
 BAD_PORTS = frozenset(map(int, _BAD_PORTS.split()))
-
-# Every key that a callback may carry (CONTRACT.md §2 and §3): a URL whose own query had one would be ambiguous.
-CONTRACT_KEYS = frozenset(
-    {"type", "timestamp", "applicationId", "messageId", "recipient", "status", "messageRef", "recipientRef"}
-    | {"fallbackRef", "sender", "text", "channel", "inReplyToMessageId", "attachment", "attachmentName"}
-    | {"attachmentType", "attachmentSize", "attachmentSha256"}
-)
 
 # Names that mean this machine, or a network that is not the public internet (RFC 6761, 6762, 7686, 8375, 9476).
 SPECIAL_NAMES = ("localhost", "local", "internal", "home.arpa", "onion", "alt", "metadata")
@@ -123,9 +116,8 @@ def check_saved_url(url: str, policy: AddressPolicy) -> ParsedUrl:
             raise UrlRefused("address", "callbacks to this address are refused")
     elif _is_special(parsed.host) and not _may_name(parsed.host, policy):
         raise UrlRefused("name", "callbacks to this name are refused")
-    names = {unquote_plus(pair.partition("=")[0]) for pair in (parsed.query or "").split("&")}
-    if taken := sorted(names & CONTRACT_KEYS):
-        raise UrlRefused("keys", f"the query may not hold the contract's own key {taken[0]}")
+    if key := holds_contract_key(parsed.query or ""):
+        raise UrlRefused("keys", f"the query may not hold the contract's own key {key}")
     return parsed
 
 

@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     REFUSED_BY_GUARD = "refused_by_guard"
     MALFORMED = "malformed"
     """What came was no HTTP answer, broke off, or passed the limits for headers."""
+    OURS = "ours"
+    """Nothing could be sent from here (no file descriptor, no memory): it says nothing about the endpoint."""
 
 
 class Verdict(StrEnum):
@@ -64,6 +66,7 @@ TABLE: Mapping[Outcome, Meaning] = {
     Outcome.TLS: Meaning(Verdict.RETRY, counts_against_endpoint=True, overloaded=False),
     Outcome.REFUSED_BY_GUARD: Meaning(Verdict.RETRY, counts_against_endpoint=True, overloaded=False),
     Outcome.MALFORMED: Meaning(Verdict.RETRY, counts_against_endpoint=True, overloaded=False),
+    Outcome.OURS: Meaning(Verdict.RETRY, counts_against_endpoint=False, overloaded=False),
 }
 
 _SPECIAL = {410: Outcome.GONE, 429: Outcome.THROTTLED}
@@ -83,7 +86,7 @@ def verdict(ended: Outcome) -> Verdict:
 
 
 def counts_against_endpoint(ended: Outcome) -> bool:
-    """True when this speaks about the endpoint; false when it proves that the endpoint is alive."""
+    """True when this speaks against the endpoint; false when it proves it alive, and for what is `Outcome.OURS`."""
     return TABLE[ended].counts_against_endpoint
 
 
