@@ -32,6 +32,13 @@ class Applied(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
+class Claimed(msgspec.Struct, frozen=True):
+    """Lanes that this node now owns, and when the endpoint's next one falls due (maybe already)."""
+
+    lanes: list[LaneWork]
+    next_due_ms: int | None
+
+
 class Ledger(Protocol):
     """The durable record of what happens to messages, and of what must still be done about it."""
 
@@ -53,7 +60,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> list[LaneWork]:
+    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
         """Take up to ``limit`` lanes of an endpoint that are due and owned by nobody, the longest due first."""
         ...
 
@@ -222,4 +229,4 @@ class Store(Ledger, Registry, Archive, Protocol):
         ...
 
 
-__all__ = ["Accepted", "Applied", "Archive", "Ledger", "Registry", "Store"]
+__all__ = ["Accepted", "Applied", "Archive", "Claimed", "Ledger", "Registry", "Store"]

@@ -10,6 +10,7 @@ import uuid_utils
 from homing.clock import Clock
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
+from homing.store.port import Claimed
 from homing.store.sql import load
 from homing.store.sqlite import claims
 from homing.store.sqlite.archive import SqliteArchive
@@ -78,7 +79,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         """See `port.Ledger.commit`."""
         return await self._db.write(lambda c: self._writer.commit(c, batch, self._db.clock.now_ms()))
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> list[LaneWork]:
+    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
         """See `port.Ledger.claim_lanes`."""
         return await self._db.write(
             lambda c: claims.claim_lanes(c, endpoint, self.now_ms(), limit, self._epoch)

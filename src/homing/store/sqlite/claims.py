@@ -10,6 +10,7 @@ import apsw
 
 from homing.model import CommandKind, DispatchKey, MessageId, is_incoming, message_of
 from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, Outlook
+from homing.store.port import Claimed
 from homing.store.sql import load
 
 _SQL: Final = load("sqlite", "claims")
@@ -43,12 +44,12 @@ def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
     return [work for work in works if work is not None]
 
 
-def claim_lanes(
-    connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int
-) -> list[LaneWork]:
+def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
     """See `port.Ledger.claim_lanes`."""
     rows = connection.execute(_SQL["due_lanes"], (endpoint, now_ms, limit)).fetchall()
-    return _hold(connection, rows, epoch)
+    lanes = _hold(connection, rows, epoch)
+    row = connection.execute(_SQL["next_lane"], (endpoint,)).fetchone()
+    return Claimed(lanes, None if row is None else row[0])
 
 
 def adopt_lanes(
