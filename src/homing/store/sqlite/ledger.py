@@ -131,7 +131,9 @@ class Writer:
         _many(connection, _SQL["drain_lane"], drained)
         more = []
         if connection.total_changes() - before < len(drained):
+            # Several settles of one lane may stand in one batch: clearing leaves the last bit for the guard.
             _many(connection, _SQL["clear_bit"], drained)
+            _many(connection, _SQL["drain_lane"], drained)
             more = self._forgotten(connection, settles)
         _many(connection, _SQL["put_off"], put_off)
         _many(connection, _SQL["add_settled"], settled)
