@@ -1,0 +1,45 @@
+"""Rows as the nouns they are, decoded by position: the columns' order is that of ``sql/sqlite/registry.sql``."""
+
+from typing import Any, Final
+
+import msgspec
+
+from homing.model import App, Device, Endpoint, FallbackSettings, Token, User
+
+Row = tuple[Any, ...]
+
+_fallback: Final = msgspec.json.Decoder(FallbackSettings).decode
+_attributes: Final = msgspec.json.Decoder(dict[str, object]).decode
+_scopes: Final = msgspec.json.Decoder(tuple[str, ...]).decode
+_apps: Final = msgspec.json.Decoder(tuple[int, ...]).decode
+
+
+def to_app(row: Row) -> App:
+    """Return id, name, mode, ttl_s, fallback, app_key, created_at as an `App`."""
+    return App(row[0], row[1], row[2], row[3], _fallback(row[4]), row[5], row[6])
+
+
+def to_user(row: Row) -> User:
+    """Return id, app, identifier, mobile_number, attributes, created_at as a `User`."""
+    return User(row[0], row[1], row[2], row[3], None if row[4] is None else _attributes(row[4]), row[5])
+
+
+def to_endpoint(row: Row) -> Endpoint:
+    """Return the columns of ``endpoint``, which are in the struct's order, as an `Endpoint`."""
+    return Endpoint(*row)
+
+
+def to_token(row: Row) -> Token:
+    """Return id, name, kind, digest, scopes, apps, created_at, expires_at as a `Token`."""
+    apps = None if row[5] is None else _apps(row[5])
+    return Token(row[0], row[1], row[2], row[3], _scopes(row[4]), apps, row[6], row[7])
+
+
+def to_device(row: Row) -> Device:
+    """Return the columns of ``device``, the user's identifier after ``app``, as a `Device`."""
+    return Device(*row)
+
+
+def as_json(value: object) -> str:
+    """Return a value as the JSON text of a column or of a statement's list."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,186 @@
+"""What each change of an application, user, endpoint or token does to the rows, inside the caller's transaction.
+
+Each function returns what its change's docstring promises, or raises a `RequestError` and leaves nothing behind.
+"""
+
+from typing import Final
+
+import apsw
+
+from homing.errors import Conflict, NotFound
+from homing.model import App, Endpoint, Token, User
+from homing.store.changes import (
+    CreateApp,
+    CreateEndpoint,
+    CreateToken,
+    CreateUser,
+    DeleteApp,
+    DeleteEndpoint,
+    DeleteToken,
+    DeleteUser,
+    DisableEndpoint,
+    TouchEndpoints,
+    UpdateApp,
+    UpdateEndpoint,
+    UpdateUser,
+)
+from homing.store.sql import load
+from homing.store.sqlite.nouns import Row, as_json, to_app, to_endpoint, to_token, to_user
+
+_SQL: Final = load("sqlite", "registry")
+_LAST_ID: Final = 2**63 - 1
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+def one(connection: apsw.Connection, name: str, *values: object) -> Row | None:
+    """Run a statement of the registry to its end and return its only row, if it has one."""
+    rows = connection.execute(_SQL[name], values).fetchall()
+    return rows[0] if rows else None
+
+
+def create_app(connection: apsw.Connection, change: CreateApp, now_ms: int) -> App:
+    """See `CreateApp`."""
+    app = change.id
+    if app is None:
+        highest = connection.execute(_SQL["highest_app"]).fetchall()[0][0]
+        if highest >= _LAST_ID:
+            raise Conflict("there is no application id left to assign: choose one")
+        app = highest + 1
+    row = one(
+        connection, "add_app",
+        app, change.name, change.mode, change.ttl_s, as_json(change.fallback), change.app_key, now_ms,
+    )  # fmt: skip
+    if row is None:
+        raise Conflict(f"there is an application {app} already")
+    connection.execute(_SQL["remember_highest_app"], (app,))
+    return to_app(row)
+
+
+def update_app(connection: apsw.Connection, change: UpdateApp) -> App:
+    """See `UpdateApp`."""
+    row = one(
+        connection, "set_app", change.id, change.name, change.mode, change.ttl_s, as_json(change.fallback)
+    )
+    if row is None:
+        raise NotFound("there is no such application")
+    return to_app(row)
+
+
+def delete_app(connection: apsw.Connection, change: DeleteApp) -> None:
+    """See `DeleteApp`."""
+    if one(connection, "drop_app", change.id) is None:
+        raise NotFound("there is no such application")
+    for name in (
+        "drop_app_devices",
+        "drop_app_users",
+        "drop_app_lanes",
+        "drop_app_dead",
+        "drop_app_endpoints",
+    ):
+        connection.execute(_SQL[name], (change.id,))
+
+
+def _need_app(connection: apsw.Connection, app: int) -> None:
+    if one(connection, "app", app) is None:
+        raise NotFound("there is no such application")
+
+
+def create_user(connection: apsw.Connection, change: CreateUser, now_ms: int) -> User:
+    """See `CreateUser`."""
+    _need_app(connection, change.app)
+    attributes = None if change.attributes is None else as_json(change.attributes)
+    row = one(
+        connection, "add_user",
+        change.app, change.folded, change.identifier, change.password_hash, change.mobile_number, attributes,
+        now_ms,
+    )  # fmt: skip
+    if row is None:
+        raise Conflict("there is a user with this identifier already")
+    return to_user(row)
+
+
+def update_user(connection: apsw.Connection, change: UpdateUser) -> User:
+    """See `UpdateUser`."""
+    attributes = None if change.attributes is None else as_json(change.attributes)
+    row = one(
+        connection, "set_user",
+        change.app, change.folded, change.password_hash, change.mobile_number, attributes,
+    )  # fmt: skip
+    if row is None:
+        raise NotFound("there is no such user")
+    return to_user(row)
+
+
+def delete_user(connection: apsw.Connection, change: DeleteUser) -> list[str]:
+    """See `DeleteUser`."""
+    row = one(connection, "drop_user", change.app, change.folded)
+    if row is None:
+        raise NotFound("there is no such user")
+    return [device for (device,) in connection.execute(_SQL["drop_user_devices"], (row[0],)).fetchall()]
+
+
+def create_endpoint(connection: apsw.Connection, change: CreateEndpoint, now_ms: int) -> Endpoint:
+    """See `CreateEndpoint`."""
+    _need_app(connection, change.app)
+    row = one(
+        connection, "add_endpoint",
+        change.uid, change.app, change.kind, change.url, change.form, change.statuses, change.precision,
+        change.description, change.secret, now_ms,
+    )  # fmt: skip
+    if row is None:
+        raise Conflict("there is an endpoint with this id already")
+    return to_endpoint(row)
+
+
+def update_endpoint(connection: apsw.Connection, change: UpdateEndpoint) -> Endpoint:
+    """See `UpdateEndpoint`."""
+    row = one(
+        connection, "set_endpoint",
+        change.app, change.uid, change.url, change.form, change.statuses, change.precision,
+        change.description,
+    )  # fmt: skip
+    if row is None:
+        raise NotFound("there is no such endpoint")
+    return to_endpoint(row)
+
+
+def delete_endpoint(connection: apsw.Connection, change: DeleteEndpoint) -> Endpoint:
+    """See `DeleteEndpoint`."""
+    row = one(connection, "drop_endpoint", change.app, change.uid)
+    if row is None:
+        raise NotFound("there is no such endpoint")
+    endpoint = to_endpoint(row)
+    connection.execute(_SQL["drop_endpoint_lanes"], (endpoint.id,))
+    connection.execute(_SQL["drop_endpoint_dead"], (endpoint.id,))
+    return endpoint
+
+
+def disable_endpoint(connection: apsw.Connection, change: DisableEndpoint) -> Endpoint | None:
+    """See `DisableEndpoint`."""
+    row = one(connection, "disable_endpoint", change.id, change.reason)
+    return None if row is None else to_endpoint(row)
+
+
+def touch_endpoints(connection: apsw.Connection, change: TouchEndpoints) -> None:
+    """See `TouchEndpoints`."""
+    connection.execute(_SQL["touch_endpoints"], (as_json(change.succeeded),))
+
+
+def create_token(connection: apsw.Connection, change: CreateToken, now_ms: int) -> Token:
+    """See `CreateToken`."""
+    connection.execute(_SQL["drop_stale_access"], (now_ms - _DAY_MS,))
+    apps = None if change.apps is None else as_json(change.apps)
+    row = one(
+        connection, "add_token",
+        change.id, change.name, change.kind, change.digest, as_json(change.scopes), apps, now_ms,
+        change.expires_at_ms,
+    )  # fmt: skip
+    if row is None:
+        raise Conflict("there is a token with this id already")
+    return to_token(row)
+
+
+def delete_token(connection: apsw.Connection, change: DeleteToken) -> None:
+    """See `DeleteToken`."""
+    if one(connection, "drop_token", change.id) is None:
+        raise NotFound("there is no such token")
