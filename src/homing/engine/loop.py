@@ -17,6 +17,7 @@ from homing.model import DispatchKey, MessageId
 from homing.store.batch import (
     Accept,
     Accepted,
+    Batch,
     CommandDone,
     Committed,
     Incoming,
@@ -55,7 +56,7 @@ class Engine:
         self._alarm_ms: int | None = None
         self._looked_at = -_DISK_LOOK_S
         self._has_room = True
-        self.on_committed: list[Callable[[Committed], None]] = []
+        self.on_committed: list[Callable[[Batch, Committed], None]] = []
         """Called on the loop after each commit, in order; they must neither raise nor wait."""
         self.born_free: Callable[[], frozenset[int]] = frozenset
         """Asked before each batch: the endpoints whose new lanes nobody can take just now."""
@@ -162,7 +163,8 @@ class Engine:
         began = loop.time()
         recipients = sum(len(accept.addressees) for accept, _ in taken.accepts)
         try:
-            committed = await self._ledger.commit(taken.batch())
+            batch = taken.batch()
+            committed = await self._ledger.commit(batch)
         except CommitUnknown as error:
             logger().error(LogEvent.COMMIT_UNKNOWN, error=str(error))
             taken.fail(error)
@@ -188,7 +190,7 @@ class Engine:
                 self._recipients_per_s += 0.1 * (measured - self._recipients_per_s)
             self._arm(committed.next_timer_ms)
             for sink in self.on_committed:
-                sink(committed)
+                sink(batch, committed)
             taken.succeed(committed)
 
     def _room(self) -> bool:
