@@ -1,17 +1,25 @@
 """Rows as the nouns they are, decoded by position: the columns' order is that of ``sql/sqlite/registry.sql``."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from homing.model import App, Device, Endpoint, FallbackSettings, Token, User
 
 Row = tuple[Any, ...]
+"""The columns' types are the schema's promise (its tables are STRICT), not the type checker's."""
 
 _fallback: Final = msgspec.json.Decoder(FallbackSettings).decode
 _attributes: Final = msgspec.json.Decoder(dict[str, object]).decode
 _scopes: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 _apps: Final = msgspec.json.Decoder(tuple[int, ...]).decode
+
+
+def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
+    """Run a statement to its end and return all its rows."""
+    return connection.execute(sql, values).fetchall()
 
 
 def to_app(row: Row) -> App:

@@ -16,7 +16,7 @@ from homing.store.sqlite import registry_changes as of
 from homing.store.sqlite import registry_devices as device
 from homing.store.sqlite.database import Database
 from homing.store.sqlite.ledger import IDEMPOTENCY_MS, first_answer, keep_answer
-from homing.store.sqlite.nouns import Row, to_app, to_device, to_endpoint, to_token, to_user
+from homing.store.sqlite.nouns import Row, fetch, to_app, to_device, to_endpoint, to_token, to_user
 
 _SQL: Final = load("sqlite", "registry")
 
@@ -126,7 +126,7 @@ class SqliteRegistry:
         return [to_device(row) for row in await self._rows("devices", recipient)]
 
     async def _rows(self, name: str, *values: object) -> list[Row]:
-        return await self._db.read(lambda c: c.execute(_SQL[name], values).fetchall())
+        return await self._db.read(lambda c: fetch(c, _SQL[name], values))
 
 
 def _change(connection: apsw.Connection, change: Change, now_ms: int) -> object:

@@ -25,7 +25,7 @@ from homing.store.changes import (
     UpdateUser,
 )
 from homing.store.sql import load
-from homing.store.sqlite.nouns import Row, as_json, to_app, to_endpoint, to_token, to_user
+from homing.store.sqlite.nouns import Row, as_json, fetch, to_app, to_endpoint, to_token, to_user
 
 _SQL: Final = load("sqlite", "registry")
 _LAST_ID: Final = 2**63 - 1
@@ -34,7 +34,7 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 def one(connection: apsw.Connection, name: str, *values: object) -> Row | None:
     """Run a statement of the registry to its end and return its only row, if it has one."""
-    rows = connection.execute(_SQL[name], values).fetchall()
+    rows = fetch(connection, _SQL[name], values)
     return rows[0] if rows else None
 
 
@@ -42,7 +42,7 @@ def create_app(connection: apsw.Connection, change: CreateApp, now_ms: int) -> A
     """See `CreateApp`."""
     app = change.id
     if app is None:
-        highest = connection.execute(_SQL["highest_app"]).fetchall()[0][0]
+        highest = fetch(connection, _SQL["highest_app"], ())[0][0]
         if highest >= _LAST_ID:
             raise Conflict("there is no application id left to assign: choose one")
         app = highest + 1
@@ -116,7 +116,7 @@ def delete_user(connection: apsw.Connection, change: DeleteUser) -> list[str]:
     row = one(connection, "drop_user", change.app, change.folded)
     if row is None:
         raise NotFound("there is no such user")
-    return [device for (device,) in connection.execute(_SQL["drop_user_devices"], (row[0],)).fetchall()]
+    return [device for (device,) in fetch(connection, _SQL["drop_user_devices"], (row[0],))]
 
 
 def create_endpoint(connection: apsw.Connection, change: CreateEndpoint, now_ms: int) -> Endpoint:

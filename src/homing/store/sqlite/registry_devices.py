@@ -9,7 +9,7 @@ from homing.errors import Conflict, NotFound
 from homing.model import Device
 from homing.store.changes import RemoveDevice, RetirePushToken, SaveDevice, SetPushToken, TouchDevices
 from homing.store.sql import load
-from homing.store.sqlite.nouns import as_json, to_device
+from homing.store.sqlite.nouns import as_json, fetch, to_device
 from homing.store.sqlite.registry_changes import one
 
 _SQL: Final = load("sqlite", "registry")
@@ -38,9 +38,7 @@ def set_push_token(connection: apsw.Connection, change: SetPushToken) -> Device:
     if row is None:
         raise NotFound("there is no such device")
     device = to_device(row)
-    robbed = connection.execute(
-        _SQL["take_push_token"], (change.device, change.token, change.platform)
-    ).fetchall()
+    robbed = fetch(connection, _SQL["take_push_token"], (change.device, change.token, change.platform))
     _count(connection, [device.recipient, *(recipient for (recipient,) in robbed)])
     return device
 
