@@ -6,6 +6,7 @@ Written from the laws, not from the tables: it must not import the machine, so t
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from homing.contract.status import STATUSES
@@ -96,11 +97,11 @@ def _times(events: Sequence[Said]) -> Iterator[str]:
     at = dict(reversed(events))  # of a status said twice, its first time
     necessary = [moment for status, moment in events if status in _BECAME_NECESSARY]
     said = [status for status, _ in events]
-    if "expired" in said and "fallbackOnUndelivered" in said[said.index("expired") :]:
-        if at["fallbackOnUndelivered"] != at["expired"]:
-            yield "law 7: fallbackOnUndelivered later than the expiry"
+    after_expired = said[said.index("expired") :] if "expired" in said else []
+    if "fallbackOnUndelivered" in after_expired and at["fallbackOnUndelivered"] != at["expired"]:
+        yield "law 7: fallbackOnUndelivered later than the expiry"
     if necessary and at.get("fallbackSent", 0) > necessary[0] + _VALIDITY_MS:
         yield "law 7: fallbackSent after the SMS's own validity of 24 hours"
-    for (status, moment), (following, later) in zip(events, events[1:], strict=False):
+    for (status, moment), (following, later) in pairwise(events):
         if later < moment:
             yield f"law 9: {following} is stamped {moment - later} ms before {status}"

@@ -109,7 +109,7 @@ _ON_UNREAD: Final = 1 << NUMBER[Status.FALLBACK_ON_UNREAD]
 _DUE_UNDELIVERED: Final = int(Phase.DUE_UNDELIVERED)
 _DUE_UNREAD: Final = int(Phase.DUE_UNREAD)
 _SUBMITTED: Final = int(Phase.SUBMITTED)
-_CANCEL: Final = frozenset(Command)
+_WAITING: Final = frozenset({_DUE_UNDELIVERED, _DUE_UNREAD})
 _new: Final = tuple.__new__  # a third of the time of calling the class, whose __new__ only does this
 
 
@@ -195,8 +195,8 @@ def _catch_up(
         pending = _first_deadline(state, phase_of(state))
     last = _take(state, phase_of(state), input.symbol, stamp(0, input.at, now_ms), now_ms)
     commands += last.commands
-    if _CANCEL.issubset(commands):
-        commands = ()
+    if Command.SUBMIT_SMS in commands and phase_of(last.state) not in _WAITING:
+        commands = ()  # It began and ceased to wait in this one step: nobody was told, nobody need be.
     return Transition(last.state, events + last.events, commands, last.note or note)
 
 

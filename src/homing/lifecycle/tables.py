@@ -213,7 +213,10 @@ FALLBACK: Final = (
         (Phase.SUBMITTED,), (Symbol.VALIDITY_END,), *_OPERATOR, Command.DROP_SMS, note="sms_unanswered"
     ),
     FallbackRow(_ARMED, (Symbol.RECALLED,), Phase.OFF),
-    FallbackRow(_WAITING, (Symbol.RECALLED,), Phase.OFF, (), Command.DROP_SMS, "sms_dropped_recalled"),
+    # A message that was delivered cannot be recalled, so DUE_UNREAD never hears of it.
+    FallbackRow(
+        (Phase.DUE_UNDELIVERED,), (Symbol.RECALLED,), Phase.OFF, (), Command.DROP_SMS, "sms_dropped_recalled"
+    ),
     # What comes at the wrong time changes nothing.
     FallbackRow((Phase.OFF, *_ARMED), (Symbol.SMS_SUBMITTING, *_ANSWERS), note="sms_not_due"),
     FallbackRow((Phase.SENT, *_ENDED), (Symbol.SMS_SUBMITTING, *_ANSWERS), note="sms_already_answered"),
@@ -275,7 +278,7 @@ DEADLINES: Final = (
     ),
     DeadlineRow(
         "validity",
-        tuple(Message),
+        (_ENQUEUED, _DELIVERED, _READ, _EXPIRED),
         (*_WAITING, Phase.SUBMITTED),
         Symbol.VALIDITY_END,
         Symbol.VALIDITY_END,
