@@ -45,27 +45,27 @@ def headers_of(job: Job) -> dict[str, str]:
 
 
 def test_get_puts_the_keys_behind_the_query_that_the_url_has() -> None:
-    """GET: no body, no content type, one URL with the configured query first and unchanged."""
+    """GET: no body, no content type, one target with the configured query first and unchanged."""
     job = build(view(Form.GET), DELIVERED, ID, NOW_S, 3, 1)
     assert job.body is None
-    assert job.url == f"https://example.com/hook?k=v&{QUERY}"
+    assert job.target == f"/hook?k=v&{QUERY}"
     assert "content-type" not in headers_of(job)
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "https://example.com/?"])
 def test_get_begins_a_query_where_the_url_has_none(url: str) -> None:
     """GET to a URL without a query gets one, without a stray separator."""
-    assert build(view(Form.GET, url), DELIVERED, ID, NOW_S, 3, 1).url == f"https://example.com/?{QUERY}"
+    assert build(view(Form.GET, url), DELIVERED, ID, NOW_S, 3, 1).target == f"/?{QUERY}"
 
 
 def test_form_and_json_post_to_the_url_as_it_is() -> None:
     """POST forms: the keys in the body, the endpoint's own URL, and the right content type."""
     form = build(view(Form.FORM), DELIVERED, ID, NOW_S, 3, 1)
-    assert form.url is None
+    assert form.target is None
     assert form.body == QUERY.replace("%20", "+").encode()
     assert headers_of(form)["content-type"] == "application/x-www-form-urlencoded"
     json = build(view(Form.JSON), DELIVERED, ID, NOW_S, 3, 1)
-    assert json.url is None
+    assert json.target is None
     assert json.body is not None
     assert json.body.startswith(b'{"type":"MessageStatus","timestamp":"2016-05-24T13:57:07Z"')
     assert headers_of(json)["content-type"] == "application/json"
@@ -77,7 +77,7 @@ def test_the_signature_verifies_with_an_independent_library(form: Form, secrets:
     """Each secret in rotation verifies the request, over the exact body or the exact raw query."""
     now_s = int(time.time())
     job = build(view(form, secrets=secrets), DELIVERED, ID, now_s, 3, 1)
-    payload = job.body if job.body is not None else urlsplit(job.url or "").query.encode()
+    payload = job.body if job.body is not None else urlsplit(job.target or "").query.encode()
     for secret in SECRETS[:secrets]:
         Webhook(secret).verify(payload, headers_of(job), json_parse=False)
 
@@ -127,7 +127,7 @@ def test_milliseconds_are_an_endpoints_option() -> None:
         precision="ms",
     )
     job = build(precise, DELIVERED, ID, NOW_S, 3, 1)
-    assert dict(parse_qsl(urlsplit(job.url or "").query))["timestamp"] == "2016-05-24T13:57:07.042Z"
+    assert dict(parse_qsl(urlsplit(job.target or "").query))["timestamp"] == "2016-05-24T13:57:07.042Z"
 
 
 def test_an_attachment_is_posted_whatever_the_form() -> None:
@@ -136,7 +136,7 @@ def test_an_attachment_is_posted_whatever_the_form() -> None:
         "ann", "look", "12", 0, "m", attachment=attachment_of("a.txt", "text/plain", b"hi")
     )
     job = build(view(Form.GET), incoming, ID, NOW_S, 1, 1)
-    assert job.url is None
+    assert job.target is None
     assert job.body is not None
     assert headers_of(job)["content-type"].startswith("multipart/form-data; boundary=")
 

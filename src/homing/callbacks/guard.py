@@ -70,9 +70,14 @@ class ParsedUrl(NamedTuple):
         return f"{self.scheme}://{host}{port}"
 
     @property
+    def target(self) -> str:
+        """Path and query, as the request line carries them."""
+        return self.path if self.query is None else f"{self.path}?{self.query}"
+
+    @property
     def rebuilt(self) -> str:
         """The URL written again from its parts: the only spelling that is ever dialled."""
-        return self.origin + self.path + ("" if self.query is None else f"?{self.query}")
+        return self.origin + self.target
 
 
 def parse_url(url: str) -> ParsedUrl:

@@ -42,8 +42,8 @@ class Job(msgspec.Struct, eq=False):
     """Lines ``name: value``, without those that are the same for all of the endpoint's requests."""
     body: bytes | None = None
     """None sends a GET."""
-    url: str | None = None
-    """None sends to the endpoint's own URL."""
+    target: str | None = None
+    """Path and query, sent byte for byte as they are; None sends to the endpoint's own."""
     tag: object = None
 
 

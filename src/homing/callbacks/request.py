@@ -50,5 +50,5 @@ def build(
         headers.append(f"homing-replay: {replay}")
     if test:
         headers.append("homing-test: 1")
-    url = None if encoded.query is None else f"{view.url.origin}{view.url.path}?{encoded.query}"
-    return Job(view, headers, encoded.body, url, tag)
+    target = None if encoded.query is None else f"{view.url.path}?{encoded.query}"
+    return Job(view, headers, encoded.body, target, tag)
