@@ -89,7 +89,8 @@ def test_a_deleted_application_takes_its_people_and_endpoints_along(with_store: 
             user = await add_user(store, app.id, "ann")
             await store.apply(login(user, f"phone {app.id}"))
             await store.apply(new_endpoint(app.id))
-            message = await send(store, app.id, "ann")
+        await send(store, gone.id, "ann")
+        message = await send(store, stays.id, "ann")
         await store.apply(DeleteApp(gone.id))
         assert await store.app(gone.id) is None
         assert await store.users(gone.id, "", 10) == []
