@@ -29,6 +29,8 @@ CLOCK_DISPATCHES: Final = 200
 """Of those at most so many because of the clock, so that a flood of deadlines delays no receipt."""
 BATCH_SETTLES: Final = 2_000
 """And at most so many outcomes of callbacks, which are cheaper."""
+WORTH_A_BATCH: Final = 256
+"""So many outcomes are recorded at once; fewer wait a little for company."""
 
 _T = TypeVar("_T")
 _TICKED: Final = Clock()
@@ -72,6 +74,16 @@ class Intake:
         return bool(
             self.settles or self.happened or self.accepts or self.ticked or self.commands or self.incomings
             or self.notes
+        )  # fmt: skip
+
+    def is_urgent(self) -> bool:
+        """Say whether somebody waits for the next batch, or enough has come to be worth one.
+
+        Outcomes and notes are waited for by nobody: a lane's next event has started long before its settle.
+        """
+        return bool(
+            self.happened or self.accepts or self.incomings or self.ticked
+            or len(self.settles) >= WORTH_A_BATCH or len(self.commands) >= WORTH_A_BATCH
         )  # fmt: skip
 
     def take(self, born_free: frozenset[int]) -> "Taken":

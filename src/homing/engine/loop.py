@@ -33,6 +33,8 @@ ACCEPT_WAIT_S: Final = 1.0
 """When a message would wait longer than this to be stored, it is refused at once instead."""
 MIN_FREE_BYTES: Final = 512 * 2**20
 """Below this much free disk no message is accepted: what is owed already must still be recordable."""
+LINGER_S: Final = 0.004
+"""How long outcomes wait for company before they cost a commit of their own; nobody waits for them."""
 SWEEP_S: Final = 30.0
 """How often the store is asked for deadlines that were not armed here."""
 _DISK_LOOK_S: Final = 1.0
@@ -49,6 +51,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._asking: asyncio.Task[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._is_committing = False
         self._is_draining = False
         self._recipients_per_s = _FIRST_GUESS_PER_S
@@ -135,23 +138,38 @@ class Engine:
     def settle(self, settles: Sequence[Settle]) -> None:
         """Record outcomes of callbacks with the next batch."""
         self._intake.settles.extend(settles)
-        self._wake.set()
+        self._nudge()
 
     def finish(self, commands: Sequence[CommandDone]) -> None:
         """Record outcomes of commands with the next batch."""
         self._intake.commands.extend(commands)
-        self._wake.set()
+        self._nudge()
 
     def note(self, notes: Sequence[Note]) -> None:
         """Add lines to histories with the next batch."""
         self._intake.notes.extend(notes)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Have what nobody waits for committed soon, together with what comes meanwhile."""
+        if self._intake.is_urgent():
+            self._wake.set()
+        elif self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._lingered)
+
+    def _lingered(self) -> None:
+        self._linger = None
         self._wake.set()
 
     async def _run(self) -> None:
         while True:
-            if not self._intake:
+            if not self._intake.is_urgent():
                 self._wake.clear()
+                if self._intake:
+                    self._nudge()
                 await self._wake.wait()
+                if not self._intake:
+                    continue
             self._is_committing = True
             try:
                 await self._commit(self._intake.take(self.born_free()))

@@ -4,6 +4,8 @@ Runs on the writer's thread where it takes something, on the reader's where it o
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import apsw
@@ -15,6 +17,7 @@ from homing.store.sql import load
 
 _SQL: Final = load("sqlite", "claims")
 _Row = tuple[bytes, int, int, int]
+_KEY_AND_TRIES: Final = itemgetter(0, 2)
 
 
 def lane_work(
@@ -45,9 +48,18 @@ def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
 
 
 def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
-    """See `port.Ledger.claim_lanes`."""
+    """See `port.Ledger.claim_lanes`; one joined look for the dispatches' lanes, since a backlog is all of this."""
+    joined = connection.execute(_SQL["due_works"], (endpoint, now_ms, limit)).fetchall()
     rows = connection.execute(_SQL["due_lanes"], (endpoint, now_ms, limit)).fetchall()
-    lanes = _hold(connection, rows, epoch)
+    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, _e, _p, _t in rows])
+    lanes: list[LaneWork] = []
+    for (key, tries), events in groupby(joined, _KEY_AND_TRIES):
+        told = list(events)
+        said = tuple((n, status, at_ms) for *_, n, status, at_ms in told)
+        lanes.append(LaneWork(DispatchKey(key), endpoint, Facts(*told[0][3:8]), said, tries))
+    if len(lanes) < len(rows):
+        found = {lane.key for lane in lanes}
+        lanes += _works(connection, [row for row in rows if row[0] not in found])
     row = connection.execute(_SQL["next_lane"], (endpoint,)).fetchone()
     return Claimed(lanes, None if row is None else row[0])
 

@@ -16,6 +16,16 @@ WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner <> ? ORDER BY key, endp
 SELECT key, endpoint, pending, tries FROM lane
 WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner = ? ORDER BY key, endpoint LIMIT ?;
 
+-- name: due_works
+-- Due lanes with all that a courier needs, a row per pending event. Runs in the transaction that takes the lanes.
+SELECT l.key, l.endpoint, l.tries, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref,
+  e.n, e.status, e.at
+FROM (SELECT key, endpoint, pending, tries, due FROM lane INDEXED BY lane_due
+      WHERE endpoint = ? AND due <= ? ORDER BY due LIMIT ?) AS l
+CROSS JOIN dispatch AS d ON d.key = l.key
+CROSS JOIN event AS e ON e.key = l.key AND l.pending >> (e.n - 1) & 1
+ORDER BY l.due, l.key, e.n;
+
 -- name: lane_facts
 SELECT app, identifier, message_ref, recipient_ref, fallback_ref FROM dispatch WHERE key = ?;
 
