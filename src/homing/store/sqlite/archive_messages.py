@@ -100,14 +100,17 @@ class Search:
     def _walk(self, connection: apsw.Connection) -> None:
         bounds = (self._low, self._high, _SLICE)
         apps = self._query.apps
+        scope: dict[str, object]
         if apps is not None and len(apps) == 1:
             ((end,),) = fetch(connection, _SQL["slice_end_of_app"], (apps[0], *bounds))
+            name, scope = "find_in_slice_of_app", {"app": apps[0]}
         else:
             ((end,),) = fetch(connection, _SQL["slice_end"], bounds)
+            name, scope = "find_in_slice", {"apps": self._apps}
         if end is None:
             self.is_done = True
             return
-        self._take(connection, "find_in_slice", low=end, apps=self._apps, unknown=self._unknown)
+        self._take(connection, name, low=end, unknown=self._unknown, **scope)
         self._high = end
         self.is_done = len(self.found) >= self._query.limit
 

@@ -103,7 +103,8 @@ class SqliteRegistry:
 
     async def endpoints(self, app: int | None) -> list[Endpoint]:
         """See `port.Registry.endpoints`."""
-        return [to_endpoint(row) for row in await self._rows("endpoints", app)]
+        rows = self._rows("endpoints") if app is None else self._rows("endpoints_of_app", app)
+        return [to_endpoint(row) for row in await rows]
 
     async def endpoint(self, app: int, uid: str) -> Endpoint | None:
         """See `port.Registry.endpoint`."""

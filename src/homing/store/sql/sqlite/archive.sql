@@ -75,6 +75,17 @@ WHERE m.id >= :low AND m.id < :high
       AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)))
 ORDER BY m.id DESC LIMIT :limit;
 
+-- name: find_in_slice_of_app
+-- The same along one application's own index: a quiet one's slice may span years of the others' messages.
+SELECT m.id FROM message AS m INDEXED BY message_app
+WHERE m.app = :app AND m.id >= :low AND m.id < :high
+  AND (:status IS NULL AND :unknown IS NULL OR EXISTS (
+    SELECT 1 FROM dispatch AS d
+    WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
+      AND (:unknown IS NULL OR d.recipient IS NULL AND d.identifier = :unknown COLLATE NOCASE)
+      AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)))
+ORDER BY m.id DESC LIMIT :limit;
+
 -- name: identifiers
 -- Whose dispatches these are; an incoming message is its sender's.
 SELECT key, identifier FROM dispatch WHERE key BETWEEN ?1 AND ?2

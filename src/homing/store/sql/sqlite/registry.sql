@@ -28,8 +28,8 @@ DELETE FROM app WHERE id = ? RETURNING id;
 DELETE FROM recipient WHERE app = ?;
 
 -- name: drop_app_devices
--- Nobody can log in any more.
-DELETE FROM device WHERE app = ?;
+-- Nobody can log in any more. Before the users, by whom they are found.
+DELETE FROM device WHERE recipient IN (SELECT id FROM recipient WHERE app = ?);
 
 -- name: drop_app_lanes
 -- Nothing is owed to endpoints that are no more; a look at every lane, for this is rare.
@@ -128,10 +128,16 @@ SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, sta
 FROM endpoint WHERE app = ? AND uid = ?;
 
 -- name: endpoints
--- An application's, or everybody's.
+-- All there are, for the couriers.
 SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
   created_at, last_success_at
-FROM endpoint WHERE ?1 IS NULL OR app = ?1 ORDER BY id;
+FROM endpoint ORDER BY id;
+
+-- name: endpoints_of_app
+-- One application's, oldest first.
+SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at
+FROM endpoint WHERE app = ? ORDER BY id;
 
 -- name: add_token
 -- No row comes back when the id is taken.

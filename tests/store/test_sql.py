@@ -1,0 +1,43 @@
+"""The statements' files: named blocks, each with its reason, read as they are written."""
+
+from pathlib import Path
+
+import pytest
+
+from homing.store import sql
+
+
+@pytest.mark.parametrize("file", ["archive", "registry"])
+def test_every_statement_has_a_reason(file: str) -> None:
+    """After its name stands a comment, and a statement follows."""
+    for name, text in sql.load("sqlite", file).items():
+        first, _, rest = text.partition("\n")
+        assert first.startswith("-- "), name
+        assert rest.strip(), name
+
+
+def test_blocks_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments before the first name are passed over, comments within a block stay; a file is read once."""
+    (tmp_path / "sqlite").mkdir()
+    path = tmp_path / "sqlite" / "some.sql"
+    path.write_text("-- All of it.\n\n-- name: a\n-- Why.\nSELECT 1;\n-- name: b\nSELECT 2\n-- here\n;\n")
+    monkeypatch.setattr(sql, "files", lambda _package: tmp_path)
+    sql.load.cache_clear()
+    assert dict(sql.load("sqlite", "some")) == {"a": "-- Why.\nSELECT 1;", "b": "SELECT 2\n-- here\n;"}
+    path.unlink()
+    assert set(sql.load("sqlite", "some")) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1;\n-- name: a\n", "-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n"]
+)
+def test_a_file_that_hides_a_statement_is_refused(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement without a name, or under a name that is taken, would never run."""
+    (tmp_path / "sqlite").mkdir()
+    (tmp_path / "sqlite" / "some.sql").write_text(text)
+    monkeypatch.setattr(sql, "files", lambda _package: tmp_path)
+    sql.load.cache_clear()
+    with pytest.raises(ValueError, match="sqlite/some.sql"):
+        sql.load("sqlite", "some")
