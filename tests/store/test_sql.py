@@ -39,5 +39,5 @@ def test_a_file_that_hides_a_statement_is_refused(
     (tmp_path / "sqlite" / "some.sql").write_text(text)
     monkeypatch.setattr(sql, "files", lambda _package: tmp_path)
     sql.load.cache_clear()
-    with pytest.raises(ValueError, match="sqlite/some.sql"):
+    with pytest.raises(ValueError, match=r"sqlite/some\.sql"):
         sql.load("sqlite", "some")
