@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pycurl
 import pytest
 from tests.callbacks.zoo import LOOPBACK, QUICK, Run, certificates, endpoint, outbox, post, until, zoo
 
@@ -15,7 +16,9 @@ from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.guard import ParsedUrl
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.limits import Limits, raise_open_files, system_ca_file
+from homing.callbacks.poller import Poller
 from homing.callbacks.sender import Sender
+from homing.callbacks.transfer import Transfer
 from homing.callbacks.verdict import Outcome, outcome
 from homing.contract.forms import Form
 
@@ -120,6 +123,42 @@ def test_an_answer_is_told_as_it_came(run: Run, path: str, status: int, answer: 
             assert len(receiver.requests) == 1
 
     run(main())
+
+
+def test_a_large_body_goes_out_whole_and_without_asking(run: Run) -> None:
+    """Several MiB, more than a socket takes at once, arrive as they are, with no Expect header."""
+
+    async def main() -> None:
+        async with zoo() as receiver, outbox() as box:
+            body = bytes(range(256)) * 32_768
+            (done,) = await box.send(post(endpoint(receiver.url("ok")), body))
+            assert done.status == 200
+            assert receiver.requests[0].body == body
+            assert "expect" not in receiver.requests[0].headers
+
+    run(main())
+
+
+def test_an_error_in_on_done_does_not_stop_the_sender(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller's mistake is the loop's to report; deadlines still ring and other tries still end."""
+
+    async def main() -> None:
+        async with zoo() as receiver:
+            told: list[Done] = []
+
+            def on_done(ended: list[Done]) -> None:
+                told.extend(ended)
+                raise RuntimeError("the caller's mistake")
+
+            sender = Sender(asyncio.get_running_loop(), LOOPBACK, QUICK, on_done)
+            slow, quick = endpoint(receiver.url("slow"), 1, timeout_s=0.3), endpoint(receiver.url("ok"), 2)
+            sender.submit([post(slow), post(quick)])
+            await until(lambda: len(told) == 2)
+            assert {done.status for done in told} == {0, 200}
+            sender.close()
+
+    run(main())
+    assert "the caller's mistake" in caplog.text
 
 
 def test_retry_after_is_told_raw_and_only_the_final_answers(run: Run) -> None:
@@ -395,6 +434,30 @@ def test_a_name_that_does_not_exist_is_told_as_such(run: Run) -> None:
             (done,) = await box.send(post(endpoint("http://nothing.onion/")))
             assert (done.status, done.error, done.address) == (0, Outcome.DNS, None)
             assert done.error_text
+
+    run(main())
+
+
+def test_only_ip_addresses_are_dialled() -> None:
+    """A socket of another family, as for unix paths, is refused before it is made."""
+    view, opened = endpoint("http://127.0.0.1/"), list[socket.socket]()
+    transfer = Transfer(view, LOOPBACK, QUICK, opened, None)
+    assert transfer._dial(0, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "/run/x")) == pycurl.SOCKET_BAD
+    assert opened == []
+    transfer.close()
+
+
+def test_the_flood_guard_leaves_alone_what_is_no_tcp_connection(run: Run) -> None:
+    """libcurl also watches sockets of its own, for name look-ups; looking at one neither fails nor closes it."""
+
+    async def main() -> None:
+        poller = Poller(asyncio.get_running_loop(), lambda _: None, lambda: None)
+        left, right = socket.socketpair()
+        with left, right:
+            poller._cut_floods(left.fileno())
+            left.send(b"x")
+            assert right.recv(1) == b"x"
+        poller.close()
 
     run(main())
 

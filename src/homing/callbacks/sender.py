@@ -139,12 +139,10 @@ class Sender:
         for fd, bits in sockets:
             self._act(fd, bits)
         self._reap()
-        self._poller.arm()
 
     def _deadline(self) -> None:
         self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._reap()
-        self._poller.arm()
 
     def _reap_soon(self) -> None:
         if not self._reap_is_due:
@@ -162,12 +160,12 @@ class Sender:
             ended.append(self._take_out(curl, 0, ""))
         for curl, code, text in failed:
             ended.append(self._take_out(curl, code, text))
-        if not ended:
-            return
         self.in_flight -= len(ended)
         if self._idle_handles > self._limits.idle_handles:
             self._free_idle_handles()
-        self._on_done(ended)
+        self._poller.arm()
+        if ended:
+            self._on_done(ended)
 
     def _take_out(self, curl: Any, code: int, text: str) -> Done:
         transfer, pool = self._active.pop(curl)

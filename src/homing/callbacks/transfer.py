@@ -16,6 +16,7 @@ from homing.callbacks.limits import Limits
 from homing.callbacks.verdict import Outcome
 
 _QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT: closing a handle does not wait for a name look-up that hangs
+_EXPECT_BYTES = 1_000_000  # from 1 MiB on libcurl would ask "Expect: 100-continue" and wait a second
 
 # libcurl's result codes (curl.h); what is not here came over the wire and was no proper HTTP answer.
 ERRORS: Mapping[int, Outcome] = {
@@ -77,8 +78,8 @@ class Transfer:
         set_option(pycurl.USERAGENT, view.user_agent)
         set_option(pycurl.NOSIGNAL, 1)
         set_option(_QUICK_EXIT, 1)
-        set_option(pycurl.TIMEOUT_MS, round(view.timeout_s * 1000))
-        set_option(pycurl.CONNECTTIMEOUT_MS, round(min(limits.connect_s, view.timeout_s) * 1000))
+        set_option(pycurl.TIMEOUT_MS, max(1, round(view.timeout_s * 1000)))  # 0 would be for ever
+        set_option(pycurl.CONNECTTIMEOUT_MS, max(1, round(min(limits.connect_s, view.timeout_s) * 1000)))
         set_option(pycurl.SSL_VERIFYPEER, 1)
         set_option(pycurl.SSL_VERIFYHOST, 2)
         set_option(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
@@ -99,11 +100,14 @@ class Transfer:
         if job.target is not self._target:
             set_option(pycurl.REQUEST_TARGET, job.target or self.view.url.target)
             self._target = job.target
-        set_option(pycurl.HTTPHEADER, job.headers)
-        if job.body is not None:
-            set_option(pycurl.POSTFIELDS, job.body)
-        else:
+        headers = job.headers
+        if job.body is None:
             set_option(pycurl.HTTPGET, 1)
+        else:
+            set_option(pycurl.POSTFIELDS, job.body)
+            if len(job.body) >= _EXPECT_BYTES:
+                headers = [*headers, "Expect:"]
+        set_option(pycurl.HTTPHEADER, headers)
         self.job: Job | None = job
 
     def finish(self, code: int, text: str) -> Done:
