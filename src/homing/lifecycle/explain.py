@@ -67,6 +67,18 @@ _SMS: Final = {
     Fallback.PHONE_ERROR: ("sms_phone_error", Status.FALLBACK_PHONE_ERROR),
     Fallback.OPERATOR_ERROR: ("sms_operator_error", Status.FALLBACK_OPERATOR_ERROR),
 }
+_WHERE: Final = {
+    Message.UNKNOWN: "unknown_recipient",
+    Message.DELIVERED: "delivered",
+    Message.READ: "read",
+    Message.EXPIRED: "expired",
+}
+_NEXT_WHILE_ARMED: Final = {
+    # waits for: (delivery by a time, reading within a time)
+    (True, False): "next_undelivered",
+    (False, True): "next_unread_after_delivery",
+    (True, True): "next_either",
+}
 _OPEN: Final = frozenset({Fallback.DUE, Fallback.SENT})
 
 
@@ -84,19 +96,13 @@ def _said(state: State, status: Status) -> bool:
 
 
 def _where(facts: Facts) -> str:
-    match Message(facts.state.message):
-        case Message.UNKNOWN:
-            return "unknown_recipient"
-        case Message.DELIVERED:
-            return "delivered"
-        case Message.READ:
-            return "read"
-        case Message.EXPIRED:
-            return "recalled" if _expired_at(facts) < facts.state.expires_at else "expired"
-        case Message.ENQUEUED if facts.devices is None:
+    if facts.state.message == Message.ENQUEUED:
+        if facts.devices is None:
             return "waiting"
-        case Message.ENQUEUED:
-            return "waiting_for_device" if facts.devices else "waiting_without_device"
+        return "waiting_for_device" if facts.devices else "waiting_without_device"
+    if facts.state.message == Message.EXPIRED and _expired_at(facts) < facts.state.expires_at:
+        return "recalled"
+    return _WHERE[Message(facts.state.message)]
 
 
 def _push(facts: Facts) -> str | None:
@@ -130,19 +136,12 @@ def _fallback(facts: Facts) -> str | None:
 
 def _next(state: State) -> str | None:
     is_armed = state.fallback == Fallback.ARMED
-    match Message(state.message):
-        case Message.UNKNOWN:
-            return None
-        case Message.ENQUEUED if is_armed and state.undelivered_at is None:
-            return "next_unread_after_delivery"
-        case Message.ENQUEUED if is_armed:
-            return "next_undelivered" if state.unread_ms is None else "next_either"
-        case Message.ENQUEUED:
-            return "next_expiry"
-        case Message.DELIVERED:
-            return "next_unread" if is_armed else "next_read"
-        case Message.READ | Message.EXPIRED:
-            return None if state.fallback in _OPEN else "settled"
+    if state.message == Message.ENQUEUED:
+        waits_for = (state.undelivered_at is not None, state.unread_ms is not None)
+        return _NEXT_WHILE_ARMED[waits_for] if is_armed else "next_expiry"
+    if state.message == Message.DELIVERED:
+        return "next_unread" if is_armed else "next_read"
+    return None if state.message == Message.UNKNOWN or state.fallback in _OPEN else "settled"
 
 
 def _history(facts: Facts) -> str | None:
