@@ -1,0 +1,42 @@
+"""What the API needs from the rest of the house, as it sees it; `node` hands in what keeps these promises."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from homing.store.batch import Accept, Accepted, Occurrence, Result
+
+
+class Engine(Protocol):
+    """Puts what happens on disk; see `homing.engine`."""
+
+    async def accept(self, accept: Accept) -> Accepted:
+        """Store a message; it is on disk when this returns."""
+        ...
+
+    async def record(self, occurrences: Sequence[Occurrence]) -> list[Result]:
+        """Record what happened; it is on disk when this returns. One result for each, in order."""
+        ...
+
+
+class Vault(Protocol):
+    """Seals secrets that the store keeps."""
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        """Return the bytes that only the same vault opens, and only for the same context."""
+        ...
+
+
+CheckUrl = Callable[[str, str], Awaitable[list[str]]]
+"""Judge a callback's URL (and form) when it is saved: warnings for what looks wrong already, or `UrlNotAllowed`."""
+Ready = Callable[[], list[str]]
+"""Why no work can be taken just now; empty when it can."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the operator decides about the API. ``base_url`` is where back ends reach it; empty: where they asked."""
+
+    base_url: str = ""
+    access_token_s: int = 3600
+    """How long a token from the OAuth2 endpoint is good for, at most."""
