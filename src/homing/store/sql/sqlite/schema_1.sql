@@ -84,7 +84,7 @@ CREATE TABLE message(
   body       BLOB NOT NULL,
   created_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX message_app ON message(app, id);
 CREATE INDEX message_ref ON message(ref) WHERE ref IS NOT NULL;
 
@@ -193,7 +193,6 @@ CREATE TABLE attempt(
   answer   BLOB
 ) STRICT;
 CREATE INDEX attempt_endpoint ON attempt(endpoint, id);
-CREATE INDEX attempt_key ON attempt(key);
 
 -- A push or an SMS to do. due NULL: held in memory by epoch ``owner``.
 CREATE TABLE command(
