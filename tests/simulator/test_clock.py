@@ -154,7 +154,6 @@ def test_advance_without_a_target_ends_when_nothing_is_left(run: Run) -> None:
     async def story() -> int:
         clock = VirtualClock(0)
 
-
         def ask_again() -> None:
             clock.at(9_000, lambda: None)
 

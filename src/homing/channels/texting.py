@@ -144,7 +144,7 @@ class Texter:
                 remembered = msgspec.json.encode(NotTaken(submitted_ms)).decode()
                 self._put_off(work, reason or "try_later", retry_after_ms, remembered)
             case SmsUnanswered(reason):
-                self._recorder.note([Note(work.key, "sms_unanswered", _detail(reason=reason))])
+                self._recorder.note([Note(work.key, "sms_answer_missing", _detail(reason=reason))])
                 self._later(work, submitted_ms + UNKNOWN_WAIT_MS, None)
 
     def _refuse(self, work: CommandWork, kind: SmsRefusal, reason: str, carrier: str | None = None) -> None:
