@@ -45,6 +45,15 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert Settings().master_key_path() == settings.master_key_path()
 
 
+def test_the_master_key_may_lie_elsewhere() -> None:
+    """It belongs to the data directory unless it is named."""
+    environ = {"HOMING_STORE__URL": "sqlite:////srv/h/homing.db"}
+    assert load(None, environ).settings.master_key_path() == Path("/srv/h/master.key")
+    environ["HOMING_SECURITY__MASTER_KEY_FILE"] = "/etc/key"
+    assert load(None, environ).settings.master_key_path() == Path("/etc/key")
+    assert load(None, environ).settings.store.path() == "/srv/h/homing.db"
+
+
 def test_every_key_has_a_reason_and_is_shown() -> None:
     """``config show`` lists each key once with origin, default and reason."""
     options = load(None, {}).options()

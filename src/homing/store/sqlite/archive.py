@@ -34,8 +34,8 @@ _settings: Final = msgspec.json.Decoder(FallbackSettings).decode
 class SqliteArchive:
     """Messages and what was told about them, one transaction per question."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    _db: Database
+    """Set by the store that is made of this."""
 
     async def message(self, message_id: bytes) -> MessageView | None:
         """See `port.Archive.message`."""
