@@ -3,7 +3,7 @@
 Both stores use it, so a message's life cannot differ between them. It must not read a clock or a database.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -122,7 +122,7 @@ class Fold:
         accept: Accept,
         app: App,
         recipients: Iterable[Addressed | None],
-        online: "Iterable[int] | set[int]",
+        online: Container[int],
     ) -> Accepted:
         """Store a message and begin the life of each of its dispatches."""
         now_ms, writes = self.now_ms, self.writes
@@ -210,8 +210,9 @@ class Fold:
                 writes.states.append((key, timer_at, *state))
         if events:
             self._tell(key, loaded.facts, tuple(events), loaded.lanes)
-        for command in commands:
-            if command is Command.SUBMIT_SMS:
+        if commands:
+            # An SMS that began and ceased to be wanted within one batch is no command at all: the last word counts.
+            if commands[-1] is Command.SUBMIT_SMS:
                 writes.commands.append((key, CommandKind.SMS, None, self._epoch))
                 self.committed.commands.append(CommandWork(key, CommandKind.SMS))
             else:

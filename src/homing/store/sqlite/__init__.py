@@ -1,6 +1,6 @@
 """The embedded store: SQLite through apsw, one process, one writer (`homing.store.port.Store`)."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ from homing.store.port import Claimed
 from homing.store.sql import load
 from homing.store.sqlite import claims
 from homing.store.sqlite.archive import SqliteArchive
-from homing.store.sqlite.database import Database
+from homing.store.sqlite.database import Database, die
 from homing.store.sqlite.ledger import Writer
 from homing.store.sqlite.registry import SqliteRegistry
 
@@ -44,12 +44,14 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         key_id: str = "",
         vfs: str | None = None,
         synchronous: str = "FULL",
+        on_failure: Callable[[BaseException], None] = die,
     ) -> "SqliteStore":
         """Open or create the store at ``path`` (a file, or ``:memory:``).
 
+        ``on_failure`` is called on the writer's thread when what is on disk is no longer known; it ends the process.
         Raises `StoreLocked`, `SchemaTooNew`, or `WrongMasterKey` when its secrets are sealed under another ``key_id``.
         """
-        database = Database(path, clock, vfs=vfs, synchronous=synchronous)
+        database = Database(path, clock, vfs=vfs, synchronous=synchronous, on_failure=on_failure)
         await database.open()
         try:
             epoch, store_id, positions_from = await database.write(partial(_begin, key_id=key_id))

@@ -14,6 +14,7 @@ from homing.model import CommandKind, DispatchKey, MessageId, is_incoming, messa
 from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, Outlook
 from homing.store.port import Claimed
 from homing.store.sql import load
+from homing.store.sqlite.nouns import fetch
 
 _SQL: Final = load("sqlite", "claims")
 _Row = tuple[bytes, int, int, int]
@@ -49,8 +50,8 @@ def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
 
 def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
     """See `port.Ledger.claim_lanes`; one joined look for the dispatches' lanes, since a backlog is all of this."""
-    joined = connection.execute(_SQL["due_works"], (endpoint, now_ms, limit)).fetchall()
-    rows = connection.execute(_SQL["due_lanes"], (endpoint, now_ms, limit)).fetchall()
+    joined = fetch(connection, _SQL["due_works"], (endpoint, now_ms, limit))
+    rows: list[_Row] = fetch(connection, _SQL["due_lanes"], (endpoint, now_ms, limit))
     connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, _e, _p, _t in rows])
     lanes: list[LaneWork] = []
     for (key, tries), events in groupby(joined, _KEY_AND_TRIES):
@@ -60,36 +61,31 @@ def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: 
     if len(lanes) < len(rows):
         found = {lane.key for lane in lanes}
         lanes += _works(connection, [row for row in rows if row[0] not in found])
-    row = connection.execute(_SQL["next_lane"], (endpoint,)).fetchone()
-    return Claimed(lanes, None if row is None else row[0])
+    following = fetch(connection, _SQL["next_lane"], (endpoint,))
+    return Claimed(lanes, following[0][0] if following else None)
 
 
 def adopt_lanes(
     connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
 ) -> list[LaneWork]:
     """See `port.Ledger.adopt_lanes`."""
-    return _hold(
-        connection, connection.execute(_SQL["orphan_lanes"], (*after, epoch, limit)).fetchall(), epoch
-    )
+    rows: list[_Row] = fetch(connection, _SQL["orphan_lanes"], (*after, epoch, limit))
+    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, endpoint, _p, _t in rows])
+    return _works(connection, rows)
 
 
 def held_lanes(
     connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
 ) -> list[LaneWork]:
     """See `port.Ledger.held_lanes`."""
-    return _works(connection, connection.execute(_SQL["held_lanes"], (*after, epoch, limit)).fetchall())
-
-
-def _hold(connection: apsw.Connection, rows: Sequence[_Row], epoch: int) -> list[LaneWork]:
-    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, endpoint, _p, _t in rows])
-    return _works(connection, rows)
+    return _works(connection, fetch(connection, _SQL["held_lanes"], (*after, epoch, limit)))
 
 
 def claim_commands(connection: apsw.Connection, now_ms: int, limit: int, epoch: int) -> list[CommandWork]:
     """See `port.Ledger.claim_commands`; those that lost their process count as due."""
-    rows = connection.execute(_SQL["due_commands"], (now_ms, limit)).fetchall()
+    rows = fetch(connection, _SQL["due_commands"], (now_ms, limit))
     if len(rows) < limit:
-        rows += connection.execute(_SQL["orphan_commands"], (epoch, limit - len(rows))).fetchall()
+        rows += fetch(connection, _SQL["orphan_commands"], (epoch, limit - len(rows)))
     connection.executemany(_SQL["hold_command"], [(key, kind, epoch) for key, kind, _t, _d in rows])
     return [
         CommandWork(DispatchKey(key), CommandKind(kind), tries, detail) for key, kind, tries, detail in rows
@@ -109,10 +105,9 @@ def due_dispatches(connection: apsw.Connection, now_ms: int, limit: int) -> list
 def outlook(connection: apsw.Connection) -> Outlook:
     """See `port.Ledger.outlook`; one look into an index per endpoint, however many lanes wait."""
     lanes_due: dict[int, int] = {}
-    for (endpoint,) in connection.execute(_SQL["endpoint_ids"]).fetchall():
-        row = connection.execute(_SQL["next_lane"], (endpoint,)).fetchone()
-        if row is not None:
-            lanes_due[endpoint] = row[0]
-    (next_timer_ms,) = connection.execute(_SQL["next_timer"]).fetchone()
-    (next_command_ms,) = connection.execute(_SQL["next_command"]).fetchone()
+    for (endpoint,) in fetch(connection, _SQL["endpoint_ids"], ()):
+        for (due_ms,) in fetch(connection, _SQL["next_lane"], (endpoint,)):
+            lanes_due[endpoint] = due_ms
+    [(next_timer_ms,)] = fetch(connection, _SQL["next_timer"], ())
+    [(next_command_ms,)] = fetch(connection, _SQL["next_command"], ())
     return Outlook(next_timer_ms, next_command_ms, lanes_due)

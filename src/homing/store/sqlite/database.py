@@ -29,6 +29,10 @@ TRUNCATE_BYTES: Final = 256 * 2**20
 """Above this readers are interrupted so that the log can be copied whole and truncated."""
 _PAGE_BYTES: Final = 4096
 
+_FULL_AGAIN_S: Final = 30
+_PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.InterruptError, apsw.NoMemError)
+"""What says nothing about the file and will pass."""
+
 _CORRUPTING: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions whose WAL reset can corrupt a file that is written and checkpointed at once."""
 
@@ -50,6 +54,7 @@ class Lane:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._is_stopping = False
         self.connection: apsw.Connection
 
     async def start(self) -> None:
@@ -58,14 +63,18 @@ class Lane:
         await self._started
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Queue a piece of work; the future is settled on the loop."""
+        """Queue a piece of work; the future is settled on the loop, at once with `Unavailable` after `stop`."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._work.put((work, future))
+        if self._is_stopping:
+            future.set_exception(Unavailable("the store is closed"))
+        else:
+            self._work.put((work, future))
         return future
 
     async def stop(self) -> None:
         """Finish what is queued and close the connection."""
         if self._thread.is_alive():
+            self._is_stopping = True
             self._work.put(None)
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
@@ -79,11 +88,10 @@ class Lane:
         while (item := self._work.get()) is not None:
             work, future = item
             try:
-                value, error = work(), None
-            except Exception as caught:  # noqa: BLE001 - told to the one who waits
-                value, error = None, caught
-            self._tell(future, value, error)
-            del item, work, future, value, error
+                self._tell(future, work(), None)
+            except Exception as error:  # noqa: BLE001 - told to the one who waits
+                self._tell(future, None, error)
+            del item, work, future
         self.connection.close()
 
     def _tell(self, future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
@@ -140,6 +148,7 @@ class Database:
             if not self._single:
                 await self._reader.start()
         except BaseException:
+            await self._writer.stop()
             self._unlock()
             raise
 
@@ -177,7 +186,9 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
         except apsw.FullError as error:
-            raise Unavailable("the disk is full", retry_after_s=30) from error
+            raise Unavailable("the disk is full", retry_after_s=_FULL_AGAIN_S) from error
+        except _PASSING as error:
+            raise Unavailable(f"the store is busy: {error}") from error
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
             self._on_failure(error)
             raise
@@ -187,13 +198,17 @@ class Database:
 
     def _look(self, work: Callable[[apsw.Connection], T]) -> T:
         connection = self._reader.connection
-        if self._single:
-            return work(connection)
-        connection.execute("BEGIN")
         try:
-            return work(connection)
-        finally:
-            connection.execute("COMMIT")
+            if self._single:
+                return work(connection)
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("COMMIT")
+        except (*_PASSING, apsw.IOError) as error:
+            # An interrupted question made room for a checkpoint; a failed read says nothing about what was written.
+            raise Unavailable(f"the store could not be read: {error}") from error
 
     def _checkpoint(self, connection: apsw.Connection) -> None:
         mode = apsw.SQLITE_CHECKPOINT_PASSIVE
@@ -202,8 +217,8 @@ class Database:
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
         try:
             in_log, copied = connection.wal_checkpoint(mode=mode)
-        except apsw.BusyError:
-            return  # a reader holds an old state; the next commit tries again
+        except (apsw.FullError, *_PASSING):
+            return  # no room, or a reader holds an old state; the commit itself is safe in the log, and the next tries again
         except (apsw.IOError, apsw.CorruptError) as error:
             self._on_failure(error)
             raise

@@ -22,15 +22,14 @@ from homing.store.batch import (
     Committed,
     Facts,
     Idempotency,
-    LaneWork,
     Occurrence,
     Result,
-    Settle,
     Verdict,
 )
 from homing.store.fold import Addressed, Fold, Loaded, Target
 from homing.store.sql import load
-from homing.store.sqlite.claims import lane_work
+from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.settles import settle
 
 IDEMPOTENCY_MS: Final = 24 * 3600 * 1000
 _POSITIONS: Final = 1_000_000
@@ -47,6 +46,7 @@ class Writer:
         self._epoch = epoch
         self._position = positions_from
         self._reserved = positions_from
+        self._is_reserving = False
         self._online = online
         self._tables = {
             name: _SQL[name]
@@ -57,8 +57,8 @@ class Writer:
 
     def commit(self, connection: apsw.Connection, batch: Batch, now_ms: int) -> Committed:
         """Write one batch inside the transaction the caller opened."""
-        lanes = self._settle(connection, batch.settles, now_ms)
-        self._finish(connection, batch.commands_done, now_ms)
+        lanes = settle(connection, batch.settles, self._epoch, now_ms) if batch.settles else []
+        self._finish(connection, batch.commands_done)
         targets: dict[int, Sequence[Target]] = _Targets(connection)
         fold = Fold(now_ms, self._epoch, targets, batch.born_free)
         committed = fold.committed
@@ -82,80 +82,18 @@ class Writer:
             fold.writes.history.append((note.key, now_ms, note.code, note.detail))
         self._write(connection, fold)
         committed.settled = batch.settles
-        for settle in batch.settles:
-            if settle.verdict is Verdict.RETRY:
-                earliest = committed.lanes_due.get(settle.endpoint)
-                if earliest is None or settle.retry_at_ms < earliest:
-                    committed.lanes_due[settle.endpoint] = settle.retry_at_ms
+        for outcome in batch.settles:
+            if outcome.verdict is Verdict.RETRY:
+                earliest = committed.lanes_due.get(outcome.endpoint)
+                if earliest is None or outcome.retry_at_ms < earliest:
+                    committed.lanes_due[outcome.endpoint] = outcome.retry_at_ms
         for done in batch.commands_done:
             at_ms = done.retry_at_ms
             if at_ms is not None and (committed.next_command_ms is None or at_ms < committed.next_command_ms):
                 committed.next_command_ms = at_ms
         return committed
 
-    def _settle(self, connection: apsw.Connection, settles: list[Settle], now_ms: int) -> list[LaneWork]:
-        if not settles:
-            return []
-        attempts: list[tuple[Any, ...]] = []
-        drained: list[tuple[bytes, int, int]] = []
-        put_off: list[tuple[bytes, int, int, int, int]] = []
-        settled: list[tuple[bytes, int, int, int]] = []
-        dead: list[tuple[bytes, int, int, int, str]] = []
-        for s in settles:
-            bit = 1 << (s.n - 1)
-            if (a := s.attempt) is not None:
-                attempts.append(
-                    (
-                        s.endpoint,
-                        s.key,
-                        s.n,
-                        s.tries + 1,
-                        a.at_ms,
-                        a.took_ms,
-                        a.code,
-                        a.error,
-                        a.address,
-                        a.answer,
-                    )
-                )
-            if s.verdict is Verdict.RETRY:
-                put_off.append((s.key, s.endpoint, s.retry_at_ms, s.tries, self._epoch))
-            else:
-                drained.append((s.key, s.endpoint, bit))
-                is_dead = s.verdict is Verdict.DEAD
-                settled.append((s.key, s.endpoint, 0, bit) if is_dead else (s.key, s.endpoint, bit, 0))
-                if is_dead:
-                    dead.append((s.key, s.endpoint, s.n, now_ms, s.reason or "gave_up"))
-        _many(connection, _SQL["add_attempt"], attempts)
-        before = connection.total_changes()
-        _many(connection, _SQL["drain_lane"], drained)
-        more = []
-        if connection.total_changes() - before < len(drained):
-            # Several settles of one lane may stand in one batch: clearing leaves the last bit for the guard.
-            _many(connection, _SQL["clear_bit"], drained)
-            _many(connection, _SQL["drain_lane"], drained)
-            more = self._forgotten(connection, settles)
-        _many(connection, _SQL["put_off"], put_off)
-        _many(connection, _SQL["add_settled"], settled)
-        _many(connection, _SQL["add_dead"], dead)
-        return more
-
-    def _forgotten(self, connection: apsw.Connection, settles: list[Settle]) -> list[LaneWork]:
-        """Find the events that lanes of ours hold and their courier does not know of: only the row can tell."""
-        known: dict[tuple[bytes, int], int] = {}
-        for s in settles:
-            if s.verdict is not Verdict.RETRY:
-                known[s.key, s.endpoint] = s.known
-        more = []
-        for (key, endpoint), bits in known.items():
-            row = connection.execute(_SQL["lane_pending"], (key, endpoint, self._epoch)).fetchone()
-            if row is not None and row[0] & ~bits:
-                work = lane_work(connection, key, endpoint, row[0] & ~bits, 0)
-                if work is not None:
-                    more.append(msgspec.structs.replace(work, fresh=False))
-        return more
-
-    def _finish(self, connection: apsw.Connection, commands: list[CommandDone], _now_ms: int) -> None:
+    def _finish(self, connection: apsw.Connection, commands: list[CommandDone]) -> None:
         done = [(c.key, c.kind) for c in commands if c.retry_at_ms is None]
         later = [(c.key, c.kind, c.retry_at_ms, c.detail) for c in commands if c.retry_at_ms is not None]
         _many(connection, _SQL["end_command"], done)
@@ -205,7 +143,7 @@ class Writer:
             if row is None:
                 continue
             # Two looks by key cost 5 µs, one with a LEFT JOIN 20.
-            lanes = dict(connection.execute(load_lanes, (key, self._epoch)).fetchall())
+            lanes = {lane: bool(held) for lane, held in fetch(connection, load_lanes, (key, self._epoch))}
             loaded = Loaded(row[0], Facts(*row[1:6]), row[6], _State(row[7:]), lanes)
             answers = fold.advance(key, loaded, [occurrences[index] for index in indexes])
             for index, answer in zip(indexes, answers, strict=True):
@@ -217,7 +155,13 @@ class Writer:
         events = writes.events
         if events:
             position = self._position
+            if self._is_reserving:
+                # Whether the transaction that reserved them was committed only the store can tell.
+                row = connection.execute(_SQL["last_position"]).fetchone()
+                self._reserved = 0 if row is None else row[0]
+                self._is_reserving = False
             if position + len(events) > self._reserved:
+                self._is_reserving = True
                 self._reserved = position + len(events) + _POSITIONS
                 connection.execute(_SQL["set_position"], (self._reserved,))
             numbered = [(*event, position + index) for index, event in enumerate(events, 1)]

@@ -2,7 +2,7 @@
 
 -- name: due_lanes
 SELECT key, endpoint, pending, tries FROM lane INDEXED BY lane_due
-WHERE endpoint = ? AND due <= ? ORDER BY due LIMIT ?;
+WHERE endpoint = ? AND due <= ? ORDER BY due, key LIMIT ?;
 
 -- name: hold_lane
 UPDATE lane SET due = NULL, owner = ?3 WHERE key = ?1 AND endpoint = ?2;
@@ -21,7 +21,7 @@ WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner = ? ORDER BY key, endpo
 SELECT l.key, l.endpoint, l.tries, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref,
   e.n, e.status, e.at
 FROM (SELECT key, endpoint, pending, tries, due FROM lane INDEXED BY lane_due
-      WHERE endpoint = ? AND due <= ? ORDER BY due LIMIT ?) AS l
+      WHERE endpoint = ? AND due <= ? ORDER BY due, key LIMIT ?) AS l
 CROSS JOIN dispatch AS d ON d.key = l.key
 CROSS JOIN event AS e ON e.key = l.key AND l.pending >> (e.n - 1) & 1
 ORDER BY l.due, l.key, e.n;

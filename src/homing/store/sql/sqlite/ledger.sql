@@ -9,9 +9,18 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 DELETE FROM lane WHERE key = ?1 AND endpoint = ?2 AND pending = ?3 AND replay = 0;
 
 -- name: clear_bit
--- An event is settled and others wait; whoever owns the lane now, the event is not pending any more.
+-- An event was told; whoever owns the lane now, it is not pending any more. The next one has tries of its own.
+UPDATE lane SET pending = pending & ~?3, tries = CASE WHEN pending & (?3 - 1) THEN tries ELSE 0 END
+WHERE key = ?1 AND endpoint = ?2 AND pending & ?3;
+
+-- name: give_up_bit
+-- An event is dead. Only the lane's owner may say so, and only from where it stood.
 UPDATE lane SET pending = pending & ~?3, tries = 0
-WHERE key = ?1 AND endpoint = ?2 AND pending & ?3 AND pending <> ?3;
+WHERE key = ?1 AND endpoint = ?2 AND pending & ?3 AND owner = ?4 AND due IS NULL AND tries = ?5;
+
+-- name: drop_drained
+-- Nothing is pending any more.
+DELETE FROM lane WHERE key = ? AND endpoint = ? AND pending = 0 AND replay = 0;
 
 -- name: lane_pending
 SELECT pending FROM lane WHERE key = ? AND endpoint = ? AND owner = ? AND due IS NULL;
@@ -19,11 +28,16 @@ SELECT pending FROM lane WHERE key = ? AND endpoint = ? AND owner = ? AND due IS
 -- name: put_off
 -- A try failed: the lane is let go until its next one. Only its owner may do so, and only from where it stood.
 UPDATE lane SET tries = ?4 + 1, due = ?3, owner = 0
-WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4;
+WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4 AND pending & ?6;
 
--- name: add_settled
-INSERT INTO settled(key, endpoint, done, dead) VALUES (?, ?, ?, ?)
-ON CONFLICT(key, endpoint) DO UPDATE SET done = done | excluded.done, dead = dead | excluded.dead;
+-- name: add_done
+-- What was given up before a late success came stays so: an event is one of pending, done and dead.
+INSERT INTO settled(key, endpoint, done, dead) VALUES (?, ?, ?, 0)
+ON CONFLICT(key, endpoint) DO UPDATE SET done = done | (excluded.done & ~dead);
+
+-- name: add_given_up
+INSERT INTO settled(key, endpoint, done, dead) VALUES (?, ?, 0, ?)
+ON CONFLICT(key, endpoint) DO UPDATE SET dead = dead | (excluded.dead & ~done);
 
 -- name: add_dead
 INSERT INTO dead(key, endpoint, n, at, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
