@@ -1,0 +1,1 @@
+"""What Homing does per second, and what that costs: the programme behind `make bench` (docs/performance.md)."""

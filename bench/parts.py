@@ -1,0 +1,202 @@
+"""The goals, one function each: set up, run, return figures. What each means is said in docs/performance.md."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.served import TOKEN, Served, free_port
+from bench.subject import USERS, fill, settings_in
+from bench.wire import Load, Sink, now, percentile
+
+Figure = dict[str, Any]
+
+
+class Sizes(NamedTuple):
+    """How much of everything."""
+
+    events: int = 100_000
+    endpoints: int = 100
+    slow_endpoints: int = 500
+    slow_s: float = 0.1
+    seconds: float = 6.0
+    rates: tuple[int, ...] = (500, 1_000)
+    starts: int = 5
+
+    @classmethod
+    def smoke(cls) -> "Sizes":
+        """Just enough to see that everything runs."""
+        return cls(2_000, 10, 20, 0.1, 1.0, (200,), 1)
+
+
+def figure(what: str, goal: str, value: float) -> Figure:
+    """One line of the table."""
+    return {"what": what, "goal": goal, "value": value}
+
+
+async def subject(part: str, order: dict[str, Any]) -> dict[str, float]:
+    """Run `bench.subject` in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.subject", part, json.dumps(order), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"bench.subject {part} ended with {process.returncode}")
+    measured: dict[str, float] = json.loads(out.splitlines()[-1])
+    return measured
+
+
+async def drain(sizes: Sizes, data: Path) -> list[Figure]:
+    """P1: callbacks per second from recorded events."""
+    figures = []
+    for what, goal, count, delay_s in (
+        ("drain, 1 endpoint: callbacks/s", "≥ 15,000", 1, 0.0),
+        (f"drain, {sizes.endpoints} endpoints: callbacks/s", "≥ 12,500", sizes.endpoints, 0.0),
+        (f"drain, {sizes.slow_endpoints} endpoints of 100 ms: callbacks/s", "≥ 8,000", sizes.slow_endpoints, sizes.slow_s),
+    ):  # fmt: skip
+        sink = Sink(delay_s)
+        await sink.listen(count)
+        urls = [sink.url(index) for index in range(count)]
+        measured = await subject("drain", {"urls": urls, "events": sizes.events, "data": str(data)})
+        sink.close()
+        if sink.count < measured["callbacks"]:
+            raise RuntimeError(f"the sink saw {sink.count} of {measured['callbacks']} callbacks")
+        figures.append(figure(what, goal, measured["per_s"]))
+        if count == 1:
+            figures.append(figure("drain, 1 endpoint: CPU µs per callback", "≤ 65", measured["cpu_us"]))
+    return figures
+
+
+def one(number: int) -> bytes:
+    """A message to one user."""
+    return json.dumps(
+        {"mobileAppId": 1, "text": "Your parcel is here", "messageRef": f"ref{number}",
+         "recipients": [{"identifier": f"user{number % USERS}"}]}
+    ).encode()  # fmt: skip
+
+
+def many(number: int) -> bytes:
+    """A message to a thousand users."""
+    recipients = [{"identifier": f"user{index}"} for index in range(USERS)]
+    return json.dumps({"mobileAppId": 1, "text": f"To all, {number}", "recipients": recipients}).encode()
+
+
+async def accept(sizes: Sizes, data: Path) -> list[Figure]:
+    """P2: durable POSTs per second."""
+    figures = []
+    await fill(settings_in(data / "alone"), [], wakeable=False)
+    async with Served(data / "alone", free_port()) as served:
+        load = Load("127.0.0.1", served.port, TOKEN)
+        rate = await load.flood(64, sizes.seconds, one)
+        figures.append(figure("accept, no endpoint: messages/s at 64 connections", "≥ 9,000", rate))
+        bulk = Load("127.0.0.1", served.port, TOKEN)
+        rate = await bulk.flood(4, sizes.seconds, many)
+        figures.append(figure("accept, 1,000 recipients a request: recipients/s", "≥ 60,000", USERS * rate))
+        _all_created(load, bulk)
+    sink = Sink()
+    await sink.listen()
+    await fill(settings_in(data / "told"), [sink.url()], wakeable=False)
+    async with Served(data / "told", free_port()) as served:
+        load = Load("127.0.0.1", served.port, TOKEN)
+        rate = await load.flood(64, sizes.seconds, one)
+        backlog = load.answered - sink.count
+        figures.append(figure("accept, callbacks sent meanwhile: messages/s", "≥ 4,500", rate))
+        figures.append(figure("accept, callbacks sent meanwhile: backlog at the end", "small", backlog))
+        _all_created(load)
+    sink.close()
+    return figures
+
+
+def _all_created(*loads: Load) -> None:
+    for load in loads:
+        if set(load.statuses) != {201}:
+            raise RuntimeError(f"not every message was accepted: {load.statuses}")
+
+
+async def life(sizes: Sizes, data: Path) -> list[Figure]:
+    """P3 and P11 at saturation: whole lives."""
+    figures = []
+    for at_once, goal in ((256, "≥ 3,200"), (64, "≥ 2,600")):
+        sink = Sink()
+        await sink.listen()
+        order = {"urls": [sink.url()], "open": at_once, "seconds": sizes.seconds, "data": str(data)}
+        measured = await subject("life", order)
+        sink.close()
+        figures.append(
+            figure(f"whole lives, {at_once} open: messages/s (4 callbacks each)", goal, measured["per_s"])
+        )
+        if at_once == 256:
+            figures.append(
+                figure("whole lives, saturated: CPU µs per callback (P11)", "≤ 65", measured["cpu_us"])
+            )
+    return figures
+
+
+async def latency(sizes: Sizes, data: Path) -> list[Figure]:
+    """P4 and P11 at a rate: from POST to the callback's arrival, and what of a core it takes."""
+    figures = []
+    for rate in sizes.rates:
+        began: dict[bytes, float] = {}
+        took: list[float] = []
+
+        def seen(body: bytes, began: dict[bytes, float] = began, took: list[float] = took) -> None:
+            at = began.pop(json.loads(body)["messageRef"].encode(), None)
+            if at is not None:
+                took.append(now() - at)
+
+        def sent(number: int, began: dict[bytes, float] = began) -> None:
+            began[b"ref%d" % number] = now()
+
+        sink = Sink(seen=seen)
+        await sink.listen()
+        place = data / str(rate)
+        await fill(settings_in(place), [sink.url()], wakeable=False)
+        async with Served(place, free_port()) as served:
+            load = Load("127.0.0.1", served.port, TOKEN)
+            await load.flood(8, 0.5, one)
+            await asyncio.sleep(0.3)
+            began.clear()
+            took.clear()
+            cpu_s, at = served.cpu_s(), now()
+            kept = await load.pace(64, rate, sizes.seconds, one, sent)
+            share = (served.cpu_s() - cpu_s) / (now() - at)
+            await asyncio.sleep(0.3)
+            _all_created(load)
+        sink.close()
+        if len(took) < 0.999 * rate * sizes.seconds:
+            raise RuntimeError(f"{len(took)} callbacks for {rate * sizes.seconds:.0f} messages")
+        figures += [
+            figure(
+                f"POST to callback at {rate}/s (kept {kept:.0f}): p50 ms", "≤ 2", 1e3 * percentile(took, 0.5)
+            ),
+            figure(f"POST to callback at {rate}/s: p99 ms", "≤ 5", 1e3 * percentile(took, 0.99)),
+            figure(f"share of a core at {rate} messages/s (P11)", "≤ 0.6" if rate >= 1000 else "", share),
+        ]
+    return figures
+
+
+async def start(sizes: Sizes, data: Path) -> list[Figure]:
+    """P9: from nothing to answering, and what it holds then."""
+    times, sizes_bytes = [], []
+    for number in range(sizes.starts):
+        async with Served(data / str(number), free_port()) as served:
+            times.append(served.ready_s)
+            await asyncio.sleep(0.5)
+            sizes_bytes.append(served.resident_bytes())
+    return [
+        figure("start to first 200 of /healthz: s", "≤ 0.7", percentile(times, 0.5)),
+        figure(
+            "memory when idle: MiB", "≤ 80", percentile([float(size) for size in sizes_bytes], 0.5) / 2**20
+        ),
+    ]
+
+
+PARTS: dict[str, Callable[[Sizes, Path], Awaitable[list[Figure]]]] = {
+    "P1": drain,
+    "P2": accept,
+    "P3": life,
+    "P4": latency,
+    "P9": start,
+}

@@ -1,0 +1,180 @@
+"""The process that is measured: a whole node on core 0, driven from inside where PERFORMANCE goals leave HTTP out.
+
+``python -m bench.subject drain|life JSON`` prints one JSON line with what it measured. The store is a real file with
+every commit synced; callbacks go to the sink the caller names.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+import uvloop
+
+from homing.callbacks.directory import secret_context
+from homing.channels.ports import Channels
+from homing.channels.push import PushOutcome, PushRequest, PushVerdict
+from homing.clock import RealClock
+from homing.config import Settings, load
+from homing.contract.signature import secret_from_bytes
+from homing.engine import Engine
+from homing.lifecycle.dispatch import Read, Received
+from homing.model import Body, MessageId, User, dispatch_key
+from homing.node import Ends, Node
+from homing.store.batch import Accept, Addressee, Batch, Committed, Occurrence
+from homing.store.changes import CreateApp, CreateEndpoint, CreateUser, SaveDevice, SetPushToken
+from homing.store.sqlite import SqliteStore
+from homing.vault import Vault
+
+_ACCEPTED = PushOutcome(PushVerdict.ACCEPTED)
+USERS = 1_000
+_BODY = Body("Your parcel is here")
+
+
+class AcceptingPush:
+    """A push service that accepts at once: what waits for the real one's network is not ours to measure."""
+
+    async def push(self, job: PushRequest) -> PushOutcome:
+        """Accept."""
+        del job
+        return _ACCEPTED
+
+
+def settings_in(data: Path) -> Settings:
+    """Settings of a node that keeps its store in ``data`` and may call back to loopback."""
+    return load(
+        None,
+        {
+            "HOMING_STORE__URL": f"sqlite:///{data / 'homing.db'}",
+            "HOMING_CALLBACKS__ALLOW": '["127.0.0.0/8"]',
+            "HOMING_TELEMETRY__LOG_LEVEL": "warning",
+        },
+    ).settings
+
+
+async def fill(settings: Settings, urls: list[str], messages: int = 0, *, wakeable: bool = True) -> None:
+    """Make an application, its users (each with a phone that can be woken), an endpoint per URL, and a backlog."""
+    vault = Vault.load_or_create(settings.master_key_path())
+    store = await SqliteStore.open(settings.store.path(), clock=RealClock(), key_id=vault.key_id)
+    await store.apply(CreateApp(name="bench", app_key="bench"))
+    for number in range(USERS):
+        user = f"user{number}"
+        applied = await store.apply(CreateUser(1, user, user, "no password"))
+        assert isinstance(applied.value, User)
+        device = f"device{number}"
+        await store.apply(SaveDevice(device, applied.value.id, 1, "android", os.urandom(32)))
+        if wakeable:
+            await store.apply(SetPushToken(device, "android", f"token{number}"))
+    for url in urls:
+        uid = str(uuid_utils.uuid7())
+        secret = vault.seal(secret_from_bytes(os.urandom(32)).encode(), secret_context(uid))
+        await store.apply(CreateEndpoint(1, uid, "status", url, "json", secret))
+    engine = Engine(store, RealClock())
+    everyone = frozenset(endpoint.id for endpoint in await store.endpoints(None))
+    engine.born_free = lambda: everyone
+    await engine.start()
+    for start in range(0, messages, 500):
+        await asyncio.gather(*(engine.accept(message(n)) for n in range(start, min(messages, start + 500))))
+    await engine.close()
+    await store.close()
+
+
+async def open_node(settings: Settings) -> Node:
+    """A node whose pushes are accepted at once."""
+    channels = Channels(push={"android": AcceptingPush()})
+    return await Node.open(settings, ends=Ends(channels_for=lambda _mode: channels))
+
+
+def message(number: int) -> Accept:
+    """One message to one user."""
+    user = f"user{number % USERS}"
+    return Accept(MessageId(uuid_utils.uuid7().bytes), 1, f"ref{number}", _BODY, (Addressee(user, user),))
+
+
+def cpu_s() -> float:
+    """User and system time of this process so far."""
+    times = os.times()
+    return times.user + times.system
+
+
+async def quiet(node: Node) -> None:
+    """Wait until every callback is settled on disk."""
+    while not node.is_quiet():  # noqa: ASYNC110 - quiet is a state of many parts, no event of one
+        await asyncio.sleep(0.005)
+
+
+async def drain(order: dict[str, Any], data: Path) -> dict[str, float]:
+    """P1: callbacks per second from events that are recorded already, every lane in the store, start included."""
+    settings, urls = settings_in(data), order["urls"]
+    messages = max(1, order["events"] // len(urls))
+    await fill(settings, urls, messages, wakeable=False)
+    began, cpu = time.perf_counter(), cpu_s()
+    node = await open_node(settings)
+    await quiet(node)
+    took, spent = time.perf_counter() - began, cpu_s() - cpu
+    told = messages * len(urls)
+    await node.close()
+    return {"per_s": told / took, "cpu_us": spent / told * 1e6, "callbacks": told}
+
+
+async def life(order: dict[str, Any], data: Path) -> dict[str, float]:
+    """P3: whole lives, so many open at a time; push and receipts arrive in the process, callbacks go out by HTTP."""
+    settings = settings_in(data)
+    await fill(settings, order["urls"])
+    node = await open_node(settings)
+    waiting: dict[bytes, asyncio.Future[None]] = {}
+
+    def pushed(_batch: Batch, committed: Committed) -> None:
+        for event in committed.recorded:
+            if event.n == 2 and (future := waiting.pop(event.key, None)) is not None:
+                future.set_result(None)
+
+    node.engine.on_committed.append(pushed)
+    loop = asyncio.get_running_loop()
+    stop_at = loop.time() + order["seconds"]
+    lives = 0
+
+    async def one(number: int) -> None:
+        nonlocal lives
+        while loop.time() < stop_at:
+            accept = message(number)
+            key = dispatch_key(accept.message_id, 0)
+            waiting[key] = future = loop.create_future()
+            await node.engine.accept(accept)
+            await future
+            await node.engine.record([Occurrence(key, Received())])
+            await node.engine.record([Occurrence(key, Read())])
+            lives += 1
+            number += order["open"]
+
+    began, cpu = time.perf_counter(), cpu_s()
+    await asyncio.gather(*(one(number) for number in range(order["open"])))
+    await quiet(node)
+    took, spent = time.perf_counter() - began, cpu_s() - cpu
+    await node.close()
+    return {
+        "per_s": lives / took,
+        "callbacks_per_s": 4 * lives / took,
+        "cpu_us": spent / lives / 4 * 1e6,
+        "lives": lives,
+    }
+
+
+_PARTS = {"drain": drain, "life": life}
+
+
+def main() -> None:
+    """Run the part that is named, pinned to core 0, in a fresh data directory."""
+    part, order = sys.argv[1], json.loads(sys.argv[2])
+    os.sched_setaffinity(0, {0})
+    with tempfile.TemporaryDirectory(dir=order.get("data")) as data:
+        print(json.dumps(uvloop.run(_PARTS[part](order, Path(data)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The composition root: the only place that knows which adapter is used, and the order in which things start and stop.
+
+No decision about messages is taken here; it only plugs the parts together. What lies at the far ends (push services,
+carriers, a simulator's page) is handed in as `Ends`.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from homing.api.app import Api
+from homing.api.ports import Settings as ApiSettings
+from homing.api.urls import SavedUrls
+from homing.callbacks.addresses import AddressPolicy
+from homing.callbacks.courier import Courier
+from homing.callbacks.directory import Directory
+from homing.callbacks.job import Done
+from homing.callbacks.limits import Limits
+from homing.callbacks.sender import Sender
+from homing.channels.courier import ChannelCourier
+from homing.channels.ports import Channels, ChannelsFor
+from homing.channels.sms import Carrier
+from homing.clock import Clock, RealClock
+from homing.config import Settings
+from homing.engine import Engine
+from homing.errors import ConfigError
+from homing.gateway.server import Gateway
+from homing.model import Endpoint
+from homing.server import Asgi, Doors, HttpServer, bind
+from homing.store.batch import Batch, Committed
+from homing.store.changes import Change, DeleteEndpoint, DisableEndpoint
+from homing.store.sqlite import SqliteStore
+from homing.telemetry import LogEvent, configure, logger
+from homing.telemetry.metrics import Counters
+from homing.vault import Vault
+
+MAX_IN_FLIGHT: Final = 2_000
+"""Callbacks under way at a time in one process; beyond that more in flight only costs (PROTOTYPE.md §6)."""
+_ADMIN_ENV: Final = "HOMING_ADMIN_TOKEN"
+_ADMIN_MIN: Final = 32
+
+
+def _no_channels(_app_mode: str) -> Channels:
+    return Channels()
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """What lies at the far ends of the wires. ``watch`` hears each finished try of a callback."""
+
+    channels_for: ChannelsFor = _no_channels
+    carriers: Sequence[Carrier] = ()
+    doors: Mapping[str, Asgi] = {}
+    watch: Callable[[Done], None] | None = None
+
+
+class Node:
+    """One running Homing; made by `open`, ended by `close`."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, store: SqliteStore, vault: Vault, admin_token: str
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.vault = vault
+        self.admin_token = admin_token
+        self._is_stopping = False
+        self._server: HttpServer | None = None
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, *, clock: Clock | None = None, ends: Ends | None = None, memory: bool = False
+    ) -> "Node":
+        """Open the store and start every part but the HTTP server.
+
+        ``memory`` keeps everything in memory (tests, demo). Raises a `StartError` that says what to change.
+        """
+        clock = clock or RealClock()
+        ends = ends or Ends()
+        online: set[int] = set()
+        path = ":memory:" if memory else settings.store.path()
+        if memory:
+            vault = Vault(secrets.token_bytes(32))
+        else:
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            vault = Vault.load_or_create(settings.master_key_path())
+        telemetry = settings.telemetry
+        configure(telemetry.log_format, telemetry.log_level, hash_key=vault.derive("logs"))
+        store = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
+        try:
+            admin_token = _admin_token(None if memory else Path(path).parent)
+            node = cls(settings, clock, store, vault, admin_token)
+            await node._compose(ends, online)
+        except BaseException:
+            await store.close()
+            raise
+        logger().info(LogEvent.NODE_STARTED, store=path, epoch=store.epoch)
+        return node
+
+    async def _compose(self, ends: Ends, online: set[int]) -> None:
+        settings, clock, store = self.settings, self.clock, self.store
+        callbacks = settings.callbacks
+        policy = AddressPolicy(callbacks.allow, dangerous_allow_private=callbacks.dangerous_allow_private)
+        self.engine = engine = Engine(store, clock)
+        self.counters = Counters()
+        self.directory = Directory(store, self.vault, callbacks.user_agent, callbacks.timeout_seconds)
+        await self.directory.load()
+        store.watch(self._changed)
+
+        def done(dones: list[Done]) -> None:
+            self.courier.on_done(dones)
+            if ends.watch is not None:
+                for one in dones:
+                    ends.watch(one)
+
+        self.sender = Sender(asyncio.get_running_loop(), policy, Limits(), done)
+        self.courier = Courier(
+            recorder=engine,
+            ledger=store,
+            changes=store,
+            directory=self.directory,
+            sender=self.sender,
+            clock=clock,
+            delays_ms=[round(delay_s * 1000) for delay_s in callbacks.retry_delays_seconds],
+            max_per_endpoint=callbacks.max_in_flight,
+            max_in_flight=MAX_IN_FLIGHT,
+            counts=self.counters,
+        )
+        self.channels = ChannelCourier(engine, store, store, store, clock, ends.channels_for, ends.carriers)
+        self.gateway = Gateway(
+            engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online
+        )
+        self._probe()
+        engine.born_free = self.courier.crowded
+        engine.on_committed += [self._committed, self.channels.committed]
+        api = Api(
+            engine=engine,
+            registry=store,
+            archive=store,
+            vault=self.vault,
+            check_url=SavedUrls(policy),
+            ready=self.not_ready,
+            admin_digest=hashlib.sha256(self.admin_token.encode()).digest(),
+            metrics_render=self.counters.render if settings.telemetry.metrics else bytes,
+            clock=clock,
+            settings=ApiSettings(base_url=settings.server.base_url or ""),
+        )
+        self.app: Asgi = Doors(api, {"/device": self.gateway.app, **ends.doors})
+        await engine.start()
+        await self.courier.start()
+        await self.channels.start()
+
+    async def listen(self, listener: socket.socket | None = None) -> int:
+        """Serve on a bound socket, or bind what the settings say; return the port."""
+        self._server = HttpServer(self.app, listener or bind(self.settings.server.listen))
+        await self._server.start()
+        return self._server.port
+
+    def not_ready(self) -> list[str]:
+        """Why this node takes no work just now; empty when it does."""
+        return ["stopping"] if self._is_stopping else []
+
+    def is_quiet(self) -> bool:
+        """Say whether nothing is under way anywhere and nothing is due."""
+        return (
+            self.engine.is_quiet()
+            and self.courier.is_quiet()
+            and self.channels.is_quiet()
+            and self.gateway.is_quiet()
+        )
+
+    async def close(self, grace_s: float = 15.0) -> None:
+        """Stop in order: no new messages, devices told, tries ended or given back, everything on disk; then close."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        logger().info(LogEvent.NODE_STOPPING)
+        self.engine.stop_accepting()
+        await self.gateway.close()
+        await self.channels.close()
+        await self.courier.close(grace_s)
+        if self._server is not None:
+            await self._server.close()
+        await self.engine.close()
+        self.sender.close()
+        await self.store.close()
+        logger().info(LogEvent.NODE_STOPPED)
+
+    def _probe(self) -> None:
+        counters = self.counters
+        counters.probe("devices_connected", lambda: {(): float(self.gateway.connected)})
+        counters.probe(
+            "lanes_waiting", lambda: {(str(e),): float(held) for e, held in self.courier.waiting().items()}
+        )
+
+    def _committed(self, _batch: Batch, committed: Committed) -> None:
+        self.courier.on_committed(committed)
+        self.gateway.on_committed(committed)
+        self.counters.committed(committed)
+
+    def _changed(self, change: Change, value: object) -> None:
+        self.directory.changed(change, value)
+        if isinstance(change, DeleteEndpoint | DisableEndpoint) and isinstance(value, Endpoint):
+            self.sender.forget(value.id)
+
+
+def _admin_token(data: Path | None) -> str:
+    """Return the admin token: the environment's, else the one in ``DATA/admin-token``, made at the first start."""
+    given = os.environ.get(_ADMIN_ENV)
+    if given is not None:
+        if len(given) < _ADMIN_MIN or not (given.isascii() and given.isprintable()):
+            raise ConfigError(f"{_ADMIN_ENV} must be at least {_ADMIN_MIN} printable ASCII characters")
+        return given
+    if data is None:
+        return "hom_a_" + secrets.token_urlsafe(30)
+    path = data / "admin-token"
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write("hom_a_" + secrets.token_urlsafe(30) + "\n")
+    return path.read_text("ascii").strip()
