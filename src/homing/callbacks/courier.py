@@ -9,11 +9,14 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
+from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.lanes import Berth, Lane, Lanes
+from homing.callbacks.leftovers import Leftovers
+from homing.callbacks.ports import Changes, Counts, Recorder, Tries
 from homing.callbacks.request import build, webhook_id
 from homing.callbacks.schedule import next_try_at
 from homing.callbacks.verdict import (
@@ -25,55 +28,20 @@ from homing.callbacks.verdict import (
     retry_after_ms,
     verdict,
 )
-from homing.clock import Alarm, Clock
+from homing.clock import Clock
 from homing.contract.errors import ContractError
 from homing.contract.notification import IncomingNotification, Notification, StatusNotification
 from homing.contract.status import STATUSES
 from homing.errors import HomingError
 from homing.model import uuid_text
-from homing.store.batch import Attempt, Committed, Facts, LaneWork, Settle
+from homing.store.batch import Attempt, Batch, Committed, Facts, Settle
 from homing.store.batch import Verdict as Settled
-from homing.store.changes import Change, DisableEndpoint, TouchEndpoints
-from homing.store.port import Applied, Ledger
+from homing.store.changes import DisableEndpoint, TouchEndpoints
+from homing.store.port import Ledger
 from homing.telemetry import LogEvent, logger
 
-SWEEP_S: Final = 30.0
-"""How often the store is asked for lanes of ours that are not held: a hand-over that was lost."""
 _TOUCH_S: Final = 5.0
-_ADOPT: Final = 500
 _OURS_AGAIN_S: Final = 1.0
-
-
-class Recorder(Protocol):
-    """The part of the engine this needs."""
-
-    def settle(self, settles: Sequence[Settle]) -> None:
-        """Record outcomes with the next batch."""
-        ...
-
-
-class Changes(Protocol):
-    """The part of the registry this needs."""
-
-    async def apply(self, change: Change) -> Applied:
-        """Make one change durable."""
-        ...
-
-
-class Tries(Protocol):
-    """What sends: every job that is submitted comes back once, as a `Done`."""
-
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Begin these tries."""
-        ...
-
-
-class Counts(Protocol):
-    """Where outcomes are counted."""
-
-    def attempt(self, endpoint: int, ended: Outcome, took_s: float) -> None:
-        """Count one try."""
-        ...
 
 
 class Courier:
@@ -105,29 +73,25 @@ class Courier:
         self._counts = counts
         self._chance = chance
         self._lanes = Lanes(max_per_endpoint)
+        self._leftovers = Leftovers(ledger, self._lanes, clock, self._kick)
         self._in_flight = 0
         self._unsettled = 0
-        self._claims = 0
+        self._held_back = 0
         self._is_stopping = False
-        self._alarm: Alarm | None = None
-        self._alarm_ms: int | None = None
+        self._landed = asyncio.Event()
         self._succeeded: dict[int, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._missing: set[tuple[bytes, int]] = set()
+        self._disabling: set[int] = set()
+        self._chores = Chores()
 
     async def start(self) -> None:
         """Take up what the process before left: what it held, and what fell due meanwhile."""
-        self.found((await self._ledger.outlook()).lanes_due)
-        self._spawn(self._adopt())
-        self._spawn(self._sweep())
-        self._spawn(self._touch())
+        await self._leftovers.start()
+        self._chores.spawn(self._touch())
 
     def is_quiet(self) -> bool:
         """Say whether nothing is under way and nothing is due that could be begun."""
-        if self._in_flight or self._unsettled or self._claims:
-            return False
         now_ms = self._clock.now_ms()
-        if self._lanes.due(now_ms):
+        if self._in_flight or self._unsettled or self._held_back or not self._leftovers.is_quiet(now_ms):
             return False
         return all(not b.ready or b.paused_until_ms > now_ms for b in self._lanes.berths.values())
 
@@ -142,29 +106,25 @@ class Courier:
     def on_committed(self, committed: Committed) -> None:
         """Hear what is on disk: settles of ours, and new lanes or events to tell."""
         lanes = self._lanes
+        # First what is new, so that no lane is let go that has more to tell.
+        for work in committed.lanes:
+            lanes.add(work)
         for settle in committed.settled:
+            self._unsettled -= 1
             if settle.verdict is Settled.RETRY:
-                self._unsettled -= 1
                 continue
             lane = lanes.held.get((settle.key, settle.endpoint))
-            self._unsettled -= 1
-            if lane is not None:
+            if lane is not None and lane.settling:
                 lane.settling -= 1
                 if not lane.settling and not lane.events and not lane.is_trying:
                     lanes.drop(lane)
-        for work in committed.lanes:
-            lanes.add(work)
         if committed.lanes_due:
-            self.found(committed.lanes_due)
+            self._leftovers.found(committed.lanes_due)
         self._kick()
 
-    def found(self, lanes_due: dict[int, int]) -> None:
-        """Hear that lanes wait in the store: endpoint → when the first of them falls due."""
-        for endpoint, due_ms in lanes_due.items():
-            berth = self._lanes.berth(endpoint)
-            if berth.due_ms is None or due_ms < berth.due_ms:
-                self._lanes.set_due(berth, due_ms)
-        self._look()
+    def on_unknown(self, batch: Batch) -> None:
+        """Hear that a batch may be on disk (plug this into `Engine.on_unknown`): what it made ours is looked for."""
+        self._leftovers.look_for(batch)
 
     def on_done(self, dones: Sequence[Done]) -> None:
         """Hear what came of tries; settle them and go on."""
@@ -178,21 +138,23 @@ class Courier:
         if settles:
             self._unsettled += len(settles)
             self._recorder.settle(settles)
+        if not self._in_flight:
+            self._landed.set()
         self._kick()
 
     async def close(self, grace_s: float = 15.0) -> None:
         """Begin no more tries, let those under way end, and give the rest back to the store."""
         self._is_stopping = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        until = asyncio.get_running_loop().time() + grace_s
-        while (self._in_flight or self._claims) and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.005)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._leftovers.stop()
+        if self._in_flight:
+            self._landed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._landed.wait(), grace_s)
+        await self._leftovers.close()
+        await self._chores.end()
         with contextlib.suppress(HomingError):
             await self._apply_touches()
+        with contextlib.suppress(HomingError):
             await self._ledger.release([key for key, lane in self._lanes.held.items() if lane.events])
 
     def _kick(self) -> None:
@@ -210,6 +172,7 @@ class Courier:
                 job = self._job(lane, timestamp_s, refused)
                 if job is None:
                     self._lanes.ended(lane)
+                    self._lanes.queue(lane)
                 else:
                     jobs.append(job)
             self._in_flight += len(jobs)
@@ -218,20 +181,25 @@ class Courier:
             if refused:
                 self._unsettled += len(refused)
                 self._recorder.settle(refused)
-        self._look()
+        self._leftovers.look()
 
     def _job(self, lane: Lane, timestamp_s: int, refused: list[Settle]) -> Job | None:
-        view: EndpointView | None = self._directory.view(lane.berth.endpoint)
+        endpoint = lane.berth.endpoint
+        view: EndpointView | None = self._directory.view(endpoint)
+        if view is None and self._directory.is_refused(endpoint):
+            attempt = Attempt(lane.began_ms, 0, 0, str(Outcome.REFUSED_BY_GUARD))
+            self._put_off(lane, attempt, str(Outcome.REFUSED_BY_GUARD), None, refused)
+            return None
         if view is None:
-            self._give_up_all(lane, "endpoint_disabled", refused)
+            while lane.events:
+                self._give_up(lane, "endpoint_disabled", None, refused)
             return None
         n = lane.events[0][0]
-        said = webhook_id(lane.key, n, lane.berth.endpoint)
+        said = webhook_id(lane.key, n, endpoint)
         try:
             return build(view, notification(lane), said, timestamp_s, n, lane.tries + 1, tag=lane)
         except ContractError:
             self._give_up(lane, "unencodable", None, refused)
-            self._lanes.queue(lane)
             return None
 
     def _judge(self, lane: Lane, done: Done, settles: list[Settle]) -> None:
@@ -251,20 +219,29 @@ class Courier:
             return
         if ended is Outcome.OURS:
             # Nothing was sent and it is our fault: no try is spent.
+            self._held_back += 1
             asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._again, lane)
             return
         if overloaded(done.status, ended):
             berth.pace.overloaded()
         attempt = _attempt(lane, done, ended)
         if verdict(ended) is Verdict.DISABLE:
-            self._spawn(self._disable(berth.endpoint, "answered 410"))
+            if berth.endpoint not in self._disabling:
+                self._disabling.add(berth.endpoint)
+                self._chores.spawn(self._disable(berth.endpoint, "answered 410"))
             self._give_up(lane, "endpoint_gone", attempt, settles)
             self._lanes.queue(lane)
             return
-        now_ms = self._clock.now_ms()
         wait_ms = retry_after_ms(done.retry_after, int(time.time() * 1000))
         if wait_ms and pauses_endpoint(done.status):
-            self._pause(berth, now_ms + wait_ms)
+            self._pause(berth, self._clock.now_ms() + wait_ms)
+        self._put_off(lane, attempt, str(ended), wait_ms, settles)
+
+    def _put_off(
+        self, lane: Lane, attempt: Attempt, reason: str, wait_ms: int | None, settles: list[Settle]
+    ) -> None:
+        """A try was spent in vain: let the lane go until the next one, or give its first event up."""
+        now_ms, endpoint = self._clock.now_ms(), lane.berth.endpoint
         at_ms = next_try_at(
             lane.tries + 1, now_ms, self._delays_ms, 2 * self._chance() - 1, wait_ms, lane.events[0][2]
         )
@@ -273,10 +250,9 @@ class Courier:
             self._lanes.queue(lane)
             return
         n = lane.events[0][0]
-        settles.append(
-            Settle(lane.key, berth.endpoint, n, lane.tries, Settled.RETRY, attempt, at_ms, 0, str(ended))
-        )
+        settles.append(Settle(lane.key, endpoint, n, lane.tries, Settled.RETRY, attempt, at_ms, 0, reason))
         self._lanes.drop(lane)
+        lane.events.clear()  # the store has them; a lane that is let go is told no more
 
     def _give_up(self, lane: Lane, reason: str, attempt: Attempt | None, settles: list[Settle]) -> None:
         """The first event is dead; the next one is tried at once, with tries of its own."""
@@ -289,11 +265,8 @@ class Courier:
             Settle(lane.key, lane.berth.endpoint, n, tries, Settled.DEAD, attempt, 0, known, reason)
         )
 
-    def _give_up_all(self, lane: Lane, reason: str, settles: list[Settle]) -> None:
-        while lane.events:
-            self._give_up(lane, reason, None, settles)
-
     def _again(self, lane: Lane) -> None:
+        self._held_back -= 1
         self._lanes.queue(lane)
         self._kick()
 
@@ -310,95 +283,13 @@ class Courier:
         self._kick()
 
     async def _disable(self, endpoint: int, reason: str) -> None:
-        with contextlib.suppress(HomingError):
+        try:
             await self._changes.apply(DisableEndpoint(endpoint, reason))
             logger().warning(LogEvent.ENDPOINT_DISABLED, endpoint=endpoint, reason=reason)
-
-    def _look(self) -> None:
-        """Claim for every endpoint whose lanes in the store are due, and be woken for the next."""
-        if self._is_stopping:
-            return
-        now_ms = self._clock.now_ms()
-        for berth in self._lanes.due(now_ms):
-            if not berth.is_claiming and berth.wants_more() and berth.paused_until_ms <= now_ms:
-                berth.is_claiming = True
-                self._claims += 1
-                self._spawn(self._claim(berth))
-        self._arm()
-
-    def _arm(self) -> None:
-        due_ms = self._lanes.next_due_ms()
-        now_ms = self._clock.now_ms()
-        if (
-            due_ms is None
-            or due_ms <= now_ms
-            or (self._alarm_ms is not None and now_ms < self._alarm_ms <= due_ms)
-        ):
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_ms = due_ms
-        self._alarm = self._clock.at(due_ms, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm_ms = None
-        self._look()
-
-    async def _claim(self, berth: Berth) -> None:
-        try:
-            claimed = await self._ledger.claim_lanes(berth.endpoint, berth.claim_size())
         except HomingError as error:
             logger().error(LogEvent.STORE_FULL, error=str(error))
-            await asyncio.sleep(1.0)
-            return
         finally:
-            berth.is_claiming = False
-            self._claims -= 1
-        self._lanes.set_due(berth, claimed.next_due_ms)
-        for work in claimed.lanes:
-            self._take(work)
-        self._kick()
-
-    def _take(self, work: LaneWork) -> None:
-        if work.events:
-            self._lanes.add(work)
-
-    async def _adopt(self) -> None:
-        """Walk once over the lanes that processes before this one held."""
-        after: tuple[bytes, int] = (b"", 0)
-        count = 0
-        self._claims += 1
-        try:
-            while works := await self._ledger.adopt_lanes(after, _ADOPT):
-                count += len(works)
-                after = (works[-1].key, works[-1].endpoint)
-                for work in works:
-                    self._take(work)
-                self._kick()
-        finally:
-            self._claims -= 1
-        if count:
-            logger().info(LogEvent.CALLBACK_ADOPTED, lanes=count)
-
-    async def _sweep(self) -> None:
-        """Find lanes that the store says are ours and that are not held; seen so twice, they were forgotten."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            missing: set[tuple[bytes, int]] = set()
-            after: tuple[bytes, int] = (b"", 0)
-            with contextlib.suppress(HomingError):
-                while works := await self._ledger.held_lanes(after, _ADOPT):
-                    after = (works[-1].key, works[-1].endpoint)
-                    for work in works:
-                        if (work.key, work.endpoint) in self._lanes.held:
-                            continue
-                        if (work.key, work.endpoint) in self._missing:
-                            self._take(work)
-                        else:
-                            missing.add((work.key, work.endpoint))
-                self.found((await self._ledger.outlook()).lanes_due)
-            self._missing = missing
-            self._kick()
+            self._disabling.discard(endpoint)
 
     async def _touch(self) -> None:
         while True:
@@ -410,11 +301,6 @@ class Courier:
         if self._succeeded:
             succeeded, self._succeeded = self._succeeded, {}
             await self._changes.apply(TouchEndpoints(tuple(succeeded.items())))
-
-    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:  # type: ignore[name-defined]
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def notification(lane: Lane) -> Notification:

@@ -43,6 +43,7 @@ class Directory:
         self._timeout_s = timeout_s
         self._views: dict[int, EndpointView] = {}
         self._apps: dict[int, int] = {}
+        self._refused: set[int] = set()
 
     async def load(self) -> None:
         """Read all endpoints; needed once, `changed` does the rest."""
@@ -68,6 +69,10 @@ class Directory:
         """How to send to an endpoint now; None when it is disabled, deleted or unknown."""
         return self._views.get(endpoint)
 
+    def is_refused(self, endpoint: int) -> bool:
+        """Say whether the endpoint takes callbacks, but at a URL that today's rules refuse."""
+        return endpoint in self._refused
+
     def views(self) -> Mapping[int, EndpointView]:
         """All endpoints that take callbacks."""
         return self._views
@@ -79,11 +84,14 @@ class Directory:
         try:
             url = parse_url(endpoint.url)
         except UrlRefused as error:
-            # Saved under older rules: its callbacks wait until the operator has looked.
+            # Saved under older rules: its callbacks fail as they would at the dial, and are tried again.
             logger().error(LogEvent.GUARD_REFUSED, endpoint=endpoint.uid, reason=str(error))
             self._drop(endpoint.id)
+            self._apps[endpoint.id] = endpoint.app
+            self._refused.add(endpoint.id)
             return
         secret = self._vault.open(endpoint.secret, secret_context(endpoint.uid)).decode("ascii")
+        self._refused.discard(endpoint.id)
         self._apps[endpoint.id] = endpoint.app
         self._views[endpoint.id] = EndpointView(
             id=endpoint.id,
@@ -98,3 +106,4 @@ class Directory:
     def _drop(self, endpoint: int) -> None:
         self._views.pop(endpoint, None)
         self._apps.pop(endpoint, None)
+        self._refused.discard(endpoint)

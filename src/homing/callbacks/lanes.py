@@ -15,6 +15,8 @@ ROOM_PER_ENDPOINT: Final = 2_000
 """Lanes of one endpoint held in memory; what does not fit stays in the store."""
 ROOM: Final = 20_000
 """Lanes held in memory in all."""
+_CLAIM: Final = 500
+"""Lanes claimed at once."""
 _TURN: Final = 4
 """How many lanes an endpoint may start before it is the next one's turn."""
 
@@ -51,7 +53,9 @@ class Lane:
 class Berth:
     """One endpoint's lanes, its pace, and what waits for it in the store."""
 
-    __slots__ = ("due_ms", "endpoint", "held", "in_flight", "is_claiming", "pace", "paused_until_ms", "ready")
+    __slots__ = (
+        "claiming", "due_ms", "endpoint", "heard_ms", "held", "in_flight", "pace", "paused_until_ms", "ready"
+    )  # fmt: skip
 
     def __init__(self, endpoint: int, most: int) -> None:
         self.endpoint = endpoint
@@ -60,16 +64,9 @@ class Berth:
         self.held = 0
         self.in_flight = 0
         self.due_ms: int | None = None
-        self.is_claiming = False
+        self.heard_ms: int | None = None
+        self.claiming = 0
         self.paused_until_ms = 0
-
-    def wants_more(self) -> bool:
-        """Say whether what is in memory may run out before the next claim returns."""
-        return len(self.ready) < 2 * self.pace.allowed and self.held < ROOM_PER_ENDPOINT // 2
-
-    def claim_size(self) -> int:
-        """How many lanes to claim at once: enough for several rounds, never more than fits."""
-        return min(500, 64 + 8 * self.pace.allowed, ROOM_PER_ENDPOINT - self.held)
 
 
 class Lanes:
@@ -83,22 +80,52 @@ class Lanes:
         self._in_turn: set[int] = set()
         self._full: frozenset[int] = _NONE
         self._stored: dict[int, Berth] = {}
+        self._claiming = 0
 
-    def set_due(self, berth: Berth, due_ms: int | None) -> None:
-        """Note when the berth's next lane in the store falls due; None: none waits there."""
-        berth.due_ms = due_ms
-        if due_ms is None:
+    def hear_due(self, berth: Berth, due_ms: int) -> None:
+        """Hear that a lane of the berth waits in the store until then."""
+        if berth.claiming and (berth.heard_ms is None or due_ms < berth.heard_ms):
+            berth.heard_ms = due_ms
+        if berth.due_ms is None or due_ms < berth.due_ms:
+            berth.due_ms = due_ms
+            self._stored[berth.endpoint] = berth
+
+    def claimable(self, now_ms: int) -> list[Berth]:
+        """The berths that have due lanes in the store and may be told of them now."""
+        return [berth for berth in self._due(now_ms) if berth.paused_until_ms <= now_ms]
+
+    def next_due_ms(self, now_ms: int) -> int | None:
+        """The next instant at which a lane in the store falls due; those already due wait for room, not for time."""
+        dues = (berth.due_ms for berth in self._stored.values())
+        return min((due_ms for due_ms in dues if due_ms is not None and due_ms > now_ms), default=None)
+
+    def claim_size(self, berth: Berth) -> int:
+        """How many lanes to claim at once: enough for several rounds, no more than fits, 0 while there are enough."""
+        allowed = berth.pace.allowed
+        if len(berth.ready) >= 2 * allowed or berth.held >= ROOM_PER_ENDPOINT // 2:
+            return 0
+        # However full memory is of others' lanes, an endpoint gets as many as it may be told at a time.
+        room = max(ROOM - len(self.held) - self._claiming, allowed - berth.held, 0)
+        return min(_CLAIM, 64 + 8 * allowed, room)
+
+    def begin_claim(self, berth: Berth, size: int) -> None:
+        """Keep room for a claim that is under way."""
+        berth.claiming, berth.heard_ms = size, None
+        self._claiming += size
+
+    def end_claim(self, berth: Berth, next_due_ms: int | None) -> None:
+        """Note when the berth's next lane in the store falls due (None: none waits), and what was heard meanwhile."""
+        self._claiming -= berth.claiming
+        berth.claiming = 0
+        dues = [due_ms for due_ms in (next_due_ms, berth.heard_ms) if due_ms is not None]
+        berth.due_ms = min(dues, default=None)
+        if berth.due_ms is None:
             self._stored.pop(berth.endpoint, None)
         else:
             self._stored[berth.endpoint] = berth
 
-    def due(self, now_ms: int) -> list[Berth]:
-        """The berths that have due lanes in the store."""
+    def _due(self, now_ms: int) -> list[Berth]:
         return [b for b in self._stored.values() if b.due_ms is not None and b.due_ms <= now_ms]
-
-    def next_due_ms(self) -> int | None:
-        """The earliest instant at which a lane in the store falls due."""
-        return min((b.due_ms for b in self._stored.values() if b.due_ms is not None), default=None)
 
     def berth(self, endpoint: int) -> Berth:
         """The endpoint's berth, made at the first question."""
@@ -172,8 +199,9 @@ class Lanes:
 
     def drop(self, lane: Lane) -> None:
         """Hold the lane no longer."""
-        if self.held.pop((lane.key, lane.berth.endpoint), None) is not None:
-            berth = lane.berth
+        berth = lane.berth
+        if self.held.get((lane.key, berth.endpoint)) is lane:
+            del self.held[lane.key, berth.endpoint]
             berth.held -= 1
             if berth.endpoint in self._full and berth.held < ROOM_PER_ENDPOINT:
                 self._full -= {berth.endpoint}
@@ -182,7 +210,7 @@ class Lanes:
         """The endpoints whose new lanes should be born free: no room here, or older ones wait in the store."""
         if len(self.held) >= ROOM:
             return frozenset(self.berths)
-        waiting = self.due(now_ms)
+        waiting = self._due(now_ms)
         if not waiting and not self._full:
             return _NONE
         return self._full.union(berth.endpoint for berth in waiting)

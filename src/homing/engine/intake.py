@@ -5,6 +5,7 @@ Order of precedence: settles and receipts, then incoming messages, then accepts,
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from homing.errors import HomingError
@@ -65,16 +66,47 @@ class Intake:
         self.incomings: deque[tuple[Incoming, asyncio.Future[MessageId]]] = deque()
         self.accepts: deque[tuple[Accept, asyncio.Future[Accepted]]] = deque()
         self.ticked: deque[DispatchKey] = deque()
-        self.ticking: set[DispatchKey] = set()
-        """Dispatches whose deadline is in a queue or a batch."""
         self.waiting_recipients = 0
         """How many recipients the waiting accepts have together."""
+        self._since_s: deque[float] = deque()
+        self._was_passed_over = False
+        self._ticking: set[DispatchKey] = set()
+        self._stepped = asyncio.Event()
 
     def __bool__(self) -> bool:
         return bool(
             self.settles or self.happened or self.accepts or self.ticked or self.commands or self.incomings
             or self.notes
         )  # fmt: skip
+
+    def accept(self, accept: Accept, now_s: float) -> "asyncio.Future[Accepted]":
+        """Queue a message; ``now_s`` is the loop's time."""
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self.accepts.append((accept, future))
+        self._since_s.append(now_s)
+        self.waiting_recipients += len(accept.addressees)
+        return future
+
+    def waited_s(self, now_s: float) -> float:
+        """Return how long the message that is next has been waiting."""
+        return now_s - self._since_s[0] if self._since_s else 0.0
+
+    def tick(self, keys: Sequence[bytes]) -> None:
+        """Queue dispatches whose deadline has passed."""
+        self.ticked.extend(DispatchKey(key) for key in keys)
+        self._ticking.update(self.ticked)
+        self._stepped.clear()
+
+    async def all_stepped(self) -> None:
+        """Wait until every dispatch that was given to `tick` was stepped, or could not be."""
+        if self._ticking:
+            await self._stepped.wait()
+
+    def end_ticks(self, keys: Sequence[DispatchKey]) -> None:
+        """Hear that these were stepped, or could not be."""
+        self._ticking.difference_update(keys)
+        if not self._ticking:
+            self._stepped.set()
 
     def is_urgent(self) -> bool:
         """Say whether somebody waits for the next batch, or enough has come to be worth one.
@@ -92,19 +124,31 @@ class Intake:
         _move(self.settles, taken.settles, BATCH_SETTLES)
         _move(self.commands, taken.commands, BATCH_SETTLES)
         _move(self.notes, taken.notes, BATCH_SETTLES)
-        _move(self.happened, taken.happened, BATCH_DISPATCHES)
-        room = BATCH_DISPATCHES - len(taken.happened)
-        _move(self.incomings, taken.incomings, room)
-        while self.accepts:
-            size = len(self.accepts[0][0].addressees)
-            if size > room and (taken.accepts or room < BATCH_DISPATCHES // 2):
-                break
-            taken.accepts.append(self.accepts.popleft())
-            self.waiting_recipients -= size
-            room -= size
-        # However busy the rest, the clock gets on.
+        room = BATCH_DISPATCHES
+        if self._was_passed_over:  # however busy the rest, messages get on
+            room = self._take_accepts(taken, room)
+        _move(self.happened, taken.happened, max(room, 0))
+        room -= len(taken.happened)
+        _move(self.incomings, taken.incomings, max(room, 0))
+        room -= len(taken.incomings)
+        if not taken.accepts:
+            room = self._take_accepts(taken, room)
+        self._was_passed_over = bool(self.accepts) and not taken.accepts
+        # And so does the clock.
         _move(self.ticked, taken.ticked, min(max(room, CLOCK_DISPATCHES // 10), CLOCK_DISPATCHES))
         return taken
+
+    def _take_accepts(self, taken: "Taken", room: int) -> int:
+        """Take the messages that fit; one that fits in no batch is a batch of its own. Returns the room left."""
+        while self.accepts:
+            size = len(self.accepts[0][0].addressees)
+            if size > room and (taken.accepts or room < BATCH_DISPATCHES):
+                break
+            taken.accepts.append(self.accepts.popleft())
+            self._since_s.popleft()
+            self.waiting_recipients -= size
+            room -= size
+        return room
 
     def give_back(self, taken: "Taken") -> None:
         """Put back, in front, what must be recorded whatever happens: all but new messages."""
@@ -155,18 +199,18 @@ class Taken:
         for (_, recording), result in zip(self.happened, committed.occurrences, strict=False):
             if recording is not None:
                 recording.add(result)
-        self._intake.ticking.difference_update(self.ticked)
+        self._intake.end_ticks(self.ticked)
 
     def fail(self, error: HomingError) -> None:
-        """Tell everyone that theirs was not stored, or that nobody knows."""
+        """Tell everyone that theirs cannot be stored."""
         self.fail_new(error)
         for _, recording in self.happened:
             if recording is not None:
                 tell(recording.future, error)
-        self._intake.ticking.difference_update(self.ticked)
+        self._intake.end_ticks(self.ticked)
 
     def fail_new(self, error: HomingError) -> None:
-        """Tell the senders of new messages, who will send them again."""
+        """Tell the senders of new messages, who will send them again, that theirs was not stored or nobody knows."""
         for _, accepting in self.accepts:
             tell(accepting, error)
         for _, taking_in in self.incomings:

@@ -13,7 +13,7 @@ from typing import Final
 from homing.clock import Alarm, Clock
 from homing.engine.intake import BATCH_DISPATCHES, CLOCK_DISPATCHES, Intake, Recording, Taken
 from homing.errors import CommitUnknown, HomingError, Unavailable
-from homing.model import DispatchKey, MessageId
+from homing.model import MessageId
 from homing.store.batch import (
     Accept,
     Accepted,
@@ -37,6 +37,10 @@ LINGER_S: Final = 0.004
 """How long outcomes wait for company before they cost a commit of their own; nobody waits for them."""
 SWEEP_S: Final = 30.0
 """How often the store is asked for deadlines that were not armed here."""
+AGAIN_S: Final = 1.0
+"""How long what is owed waits when the store did not take it."""
+STUCK_MS: Final = 60_000
+"""How long a deadline that cannot be stepped is left alone."""
 _DISK_LOOK_S: Final = 1.0
 _FIRST_GUESS_PER_S: Final = 20_000.0
 
@@ -54,6 +58,8 @@ class Engine:
         self._linger: asyncio.TimerHandle | None = None
         self._is_committing = False
         self._is_draining = False
+        self._is_asked_again = False
+        self._idle = asyncio.Event()
         self._recipients_per_s = _FIRST_GUESS_PER_S
         self._alarm: Alarm | None = None
         self._alarm_ms: int | None = None
@@ -61,6 +67,8 @@ class Engine:
         self._has_room = True
         self.on_committed: list[Callable[[Batch, Committed], None]] = []
         """Called on the loop after each commit, in order; they must neither raise nor wait."""
+        self.on_unknown: list[Callable[[Batch], None]] = []
+        """Called when a batch may or may not be on disk: whatever it made ours must be looked for in the store."""
         self.born_free: Callable[[], frozenset[int]] = frozenset
         """Asked before each batch: the endpoints whose new lanes nobody can take just now."""
 
@@ -77,14 +85,19 @@ class Engine:
         """Refuse new messages from now on (the first step of a graceful stop)."""
         self._is_draining = True
 
-    async def close(self) -> None:
-        """Take no more messages, commit what has come, and stop."""
+    async def close(self, grace_s: float = 15.0) -> None:
+        """Take no more messages, commit what has come, and stop; after ``grace_s`` even if the store takes nothing."""
         self._is_draining = True
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm_ms = None
-        while self._tasks and not self._tasks[0].done() and (self._intake or self._is_committing):
-            await asyncio.sleep(0.002)
+        if self._tasks:
+            self._idle.clear()
+            self._wake.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
+        if self._linger is not None:
+            self._linger.cancel()
         tasks = [task for task in (*self._tasks, self._asking) if task is not None]
         for task in tasks:
             task.cancel()
@@ -104,13 +117,15 @@ class Engine:
         intake = self._intake
         if self._is_draining:
             raise Unavailable("this node is stopping", retry_after_s=5)
-        if intake.waiting_recipients > ACCEPT_WAIT_S * self._recipients_per_s:
+        now_s = asyncio.get_running_loop().time()
+        if (
+            intake.waiting_recipients > ACCEPT_WAIT_S * self._recipients_per_s
+            or intake.waited_s(now_s) > ACCEPT_WAIT_S
+        ):
             raise Unavailable("too many messages are waiting to be stored")
         if not self._room():
             raise Unavailable("less than 512 MiB of disk are free", retry_after_s=30)
-        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        intake.accepts.append((accept, future))
-        intake.waiting_recipients += len(accept.addressees)
+        future = intake.accept(accept, now_s)
         self._wake.set()
         return await future
 
@@ -167,49 +182,62 @@ class Engine:
                 self._wake.clear()
                 if self._intake:
                     self._nudge()
+                else:
+                    self._idle.set()
                 await self._wake.wait()
                 if not self._intake:
                     continue
             self._is_committing = True
             try:
-                await self._commit(self._intake.take(self.born_free()))
+                owed = await self._commit(self._intake.take(self.born_free()))
             finally:
                 self._is_committing = False
+            if owed:
+                for taken in reversed(owed):
+                    self._intake.give_back(taken)
+                await asyncio.sleep(AGAIN_S)
 
-    async def _commit(self, taken: Taken) -> None:
+    async def _commit(self, taken: Taken) -> list[Taken]:
+        """Commit what was taken and return what of it is still owed: settles, receipts, deadlines; never messages."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         recipients = sum(len(accept.addressees) for accept, _ in taken.accepts)
+        batch = taken.batch()
         try:
-            batch = taken.batch()
             committed = await self._ledger.commit(batch)
         except CommitUnknown as error:
             logger().error(LogEvent.COMMIT_UNKNOWN, error=str(error))
-            taken.fail(error)
+            for look_for in self.on_unknown:
+                look_for(batch)
+            # What is owed is recorded once more: what was recorded already changes nothing the second time.
+            return _still_owed(taken, error)
         except Unavailable as error:
             logger().error(LogEvent.STORE_FULL, error=str(error))
-            taken.fail_new(error)
-            if taken.has_owed():
-                # Settles, receipts and deadlines are owed: they wait until the store takes them.
-                self._intake.give_back(taken)
-                await asyncio.sleep(1.0)
+            return _still_owed(taken, error)
         except Exception as error:  # noqa: BLE001 - one bad item must not cost the others their place
             halves = taken.halves()
             if halves is None:
                 logger().error(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
                 taken.fail(HomingError("this could not be stored; it is our fault"))
-                return
+                return []
             logger().warning(LogEvent.COMMIT_SPLIT, error=repr(error))
-            for half in halves:
-                await self._commit(half)
-        else:
-            if recipients >= BATCH_DISPATCHES // 4:
-                measured = recipients / max(loop.time() - began, 1e-4)
-                self._recipients_per_s += 0.1 * (measured - self._recipients_per_s)
-            self._arm(committed.next_timer_ms)
-            for sink in self.on_committed:
+            first, second = halves
+            owed = await self._commit(first)
+            if not owed:
+                return await self._commit(second)
+            # The second half may not overtake the first.
+            return owed + _still_owed(second, Unavailable("the store takes nothing just now"))
+        if recipients >= BATCH_DISPATCHES // 4:
+            measured = recipients / max(loop.time() - began, 1e-4)
+            self._recipients_per_s += 0.1 * (measured - self._recipients_per_s)
+        self._arm(committed.next_timer_ms)
+        for sink in self.on_committed:
+            try:
                 sink(batch, committed)
-            taken.succeed(committed)
+            except Exception:  # noqa: BLE001 - a sink's fault must not stop the engine
+                logger().exception(LogEvent.NODE_FAILED)
+        taken.succeed(committed)
+        return []
 
     def _room(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -228,31 +256,37 @@ class Engine:
         self._alarm = self._clock.at(when_ms, self._ring)
 
     def _ring(self) -> None:
-        if self._asking is None and not self._is_draining:
+        self._alarm_ms = None  # what is armed from now on counts, also while the store is being asked
+        if self._asking is not None:
+            self._is_asked_again = True
+        elif not self._is_draining:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     async def _ask(self) -> None:
         """Step the dispatches whose deadline has passed; each stays due in the store until it was stepped."""
-        intake = self._intake
-        next_ms: int | None = None
         before: list[bytes] = []
         try:
-            while (keys := await self._ledger.due_dispatches(CLOCK_DISPATCHES)) != before:
+            while True:
+                self._is_asked_again = False
+                keys = await self._ledger.due_dispatches(CLOCK_DISPATCHES)
+                if not keys:
+                    self._arm((await self._ledger.outlook()).next_timer_ms)
+                    if not self._is_asked_again:
+                        break
+                elif keys == before:
+                    # The very same ones again could not be stepped (that was logged): look later, do not spin.
+                    self._arm(self._clock.now_ms() + STUCK_MS)
+                    break
+                else:
+                    self._intake.tick(keys)
+                    self._wake.set()
+                    await self._intake.all_stepped()
                 before = keys
-                intake.ticked.extend(DispatchKey(key) for key in keys)
-                intake.ticking.update(intake.ticked)
-                self._wake.set()
-                while intake.ticking:
-                    await asyncio.sleep(0.001)
-            # The very same ones again could not be stepped (that was logged): look later, do not spin.
-            next_ms = self._clock.now_ms() + 60_000 if keys else (await self._ledger.outlook()).next_timer_ms
         except HomingError as error:
             logger().error(LogEvent.STORE_FULL, error=str(error))
-            next_ms = self._clock.now_ms() + 1_000
+            self._arm(self._clock.now_ms() + int(AGAIN_S * 1000))
         finally:
             self._asking = None
-            self._alarm_ms = None
-        self._arm(next_ms)
 
     async def _sweep(self) -> None:
         """Look now and then for a deadline that was not armed here."""
@@ -260,3 +294,9 @@ class Engine:
             await asyncio.sleep(SWEEP_S)
             with contextlib.suppress(HomingError):
                 self._arm((await self._ledger.outlook()).next_timer_ms)
+
+
+def _still_owed(taken: Taken, error: HomingError) -> list[Taken]:
+    """Tell the senders of new messages, and return what must be recorded whatever happens."""
+    taken.fail_new(error)
+    return [taken] if taken.has_owed() else []

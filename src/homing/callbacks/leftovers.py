@@ -1,0 +1,197 @@
+"""What the store holds for this node and its memory does not: retries that fell due, lanes born free, lanes of a process
+that is no more, lanes whose hand-over was lost. It takes them into `Lanes`; it tries nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from homing.callbacks.chores import Chores
+from homing.callbacks.lanes import Berth, Lanes
+from homing.clock import Alarm, Clock
+from homing.errors import HomingError
+from homing.model import message_of
+from homing.store.batch import Batch, LaneWork, Verdict
+from homing.store.port import Ledger
+from homing.telemetry import LogEvent, logger
+
+SWEEP_S: Final = 30.0
+"""How often the store is asked for lanes of ours that are not held: a hand-over that was lost."""
+AGAIN_S: Final = 1.0
+"""How long to wait when the store does not answer."""
+_PAGE: Final = 500
+
+
+class Leftovers:
+    """Claims what is due as far as there is room, and looks now and then for what was forgotten."""
+
+    def __init__(self, ledger: Ledger, lanes: Lanes, clock: Clock, kick: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._kick = kick
+        self._chores = Chores()
+        self._busy = 0
+        self._is_stopping = False
+        self._alarm: Alarm | None = None
+        self._alarm_ms: int | None = None
+        self._missing: set[tuple[bytes, int]] = set()
+
+    async def start(self) -> None:
+        """Take up what the process before left: what it held, and what fell due meanwhile."""
+        self.found((await self._ledger.outlook()).lanes_due)
+        self._busy += 1
+        self._chores.spawn(self._adopt())
+        self._chores.spawn(self._sweep())
+
+    def is_quiet(self, now_ms: int) -> bool:
+        """Say whether nothing is being taken and nothing is due that could be."""
+        return not self._busy and not self._lanes.claimable(now_ms)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._is_stopping = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    async def close(self) -> None:
+        """End every look that is under way."""
+        self.stop()
+        await self._chores.end()
+
+    def found(self, lanes_due: Mapping[int, int]) -> None:
+        """Hear that lanes wait in the store: endpoint → when the first of them falls due."""
+        for endpoint, due_ms in lanes_due.items():
+            self._lanes.hear_due(self._lanes.berth(endpoint), due_ms)
+        self.look()
+
+    def look(self) -> None:
+        """Claim for every endpoint whose lanes in the store are due, and be woken for the next."""
+        if self._is_stopping:
+            return
+        now_ms = self._clock.now_ms()
+        for berth in self._lanes.claimable(now_ms):
+            if not berth.claiming and (size := self._lanes.claim_size(berth)):
+                self._lanes.begin_claim(berth, size)
+                self._busy += 1
+                self._chores.spawn(self._claim(berth, size))
+        self._arm(now_ms)
+
+    def look_for(self, batch: Batch) -> None:
+        """Take the lanes that a batch made ours, if it is on disk after all: its commit's outcome is unknown."""
+        put_off: set[tuple[bytes, int]] = {
+            (s.key, s.endpoint) for s in batch.settles if s.verdict is Verdict.RETRY
+        }
+        messages: set[bytes] = {accept.message_id for accept in batch.accepts}
+        messages.update(incoming.message_id for incoming in batch.incomings)
+        messages.update(message_of(occurrence.key) for occurrence in batch.occurrences)
+        self._busy += 1
+        self._chores.spawn(self._look_for(sorted(messages), put_off))
+
+    def _arm(self, now_ms: int) -> None:
+        due_ms = self._lanes.next_due_ms(now_ms)
+        if due_ms is None or (self._alarm_ms is not None and now_ms < self._alarm_ms <= due_ms):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_ms = due_ms
+        self._alarm = self._clock.at(due_ms, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_ms = None
+        self.look()
+
+    async def _claim(self, berth: Berth, size: int) -> None:
+        try:
+            claimed = await self._ledger.claim_lanes(berth.endpoint, size)
+            self._lanes.end_claim(berth, claimed.next_due_ms)
+            for work in claimed.lanes:
+                self._take(work)
+        except HomingError as error:
+            logger().error(LogEvent.STORE_FULL, error=str(error))
+            await asyncio.sleep(AGAIN_S)
+            self._lanes.end_claim(berth, self._clock.now_ms())
+        finally:
+            self._busy -= 1
+        self._kick()
+
+    def _take(self, work: LaneWork) -> None:
+        if work.events:
+            self._lanes.add(work)
+
+    async def _adopt(self) -> None:
+        """Walk once over the lanes that processes before this one held."""
+        after: tuple[bytes, int] = (b"", 0)
+        count = 0
+        try:
+            while True:
+                try:
+                    works = await self._ledger.adopt_lanes(after, _PAGE)
+                except HomingError as error:
+                    logger().error(LogEvent.STORE_FULL, error=str(error))
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                if not works:
+                    break
+                count += len(works)
+                after = (works[-1].key, works[-1].endpoint)
+                for work in works:
+                    self._take(work)
+                self._kick()
+        finally:
+            self._busy -= 1
+        if count:
+            logger().info(LogEvent.CALLBACK_ADOPTED, lanes=count)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(HomingError):
+                await self.sweep()
+
+    async def sweep(self) -> None:
+        """Find lanes that the store says are ours and that are not held; seen so twice, they were forgotten."""
+        missing: set[tuple[bytes, int]] = set()
+        after: tuple[bytes, int] = (b"", 0)
+        while works := await self._ledger.held_lanes(after, _PAGE):
+            after = (works[-1].key, works[-1].endpoint)
+            for work in works:
+                if (work.key, work.endpoint) in self._lanes.held:
+                    continue
+                if (work.key, work.endpoint) in self._missing:
+                    self._take(work)
+                else:
+                    missing.add((work.key, work.endpoint))
+        self._missing = missing
+        self.found((await self._ledger.outlook()).lanes_due)
+        self._kick()
+
+    async def _look_for(self, messages: list[bytes], put_off: set[tuple[bytes, int]]) -> None:
+        try:
+            while messages:
+                try:
+                    works = await self._lanes_of(messages[-1])
+                except HomingError:
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                messages.pop()
+                for work in works:
+                    # One whose retry stands in the batch was let go here: its settle is recorded once more.
+                    if (work.key, work.endpoint) not in put_off:
+                        self._take(work)
+                self._kick()
+        finally:
+            self._busy -= 1
+
+    async def _lanes_of(self, message_id: bytes) -> list[LaneWork]:
+        """Read the lanes of one message that are ours and not held."""
+        found: list[LaneWork] = []
+        after: tuple[bytes, int] = (message_id, 0)
+        while works := await self._ledger.held_lanes(after, _PAGE):
+            after = (works[-1].key, works[-1].endpoint)
+            ours = [work for work in works if work.key[:16] == message_id]
+            found += [work for work in ours if (work.key, work.endpoint) not in self._lanes.held]
+            if len(ours) < len(works):
+                break
+        return found
