@@ -50,6 +50,14 @@ _WAIT: Final[Json] = {
     "Retry-After": {"required": True, "description": "seconds", "schema": {"type": "integer"}}
 }
 _CHALLENGE: Final[Json] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+_MADE: Final[dict[str, tuple[str, str]]] = {
+    "AppReply": ("appId", "/id"),
+    "UserReply": ("identifier", "/identifier"),
+    "EndpointReply": ("endpointId", "/id"),
+    "TokenReply": ("tokenId", "/id"),
+    "SentReply": ("messageId", "/messageId"),
+}
+"""What a POST makes: the path parameter that names it elsewhere, and where the answer says it."""
 _ERROR_HEADERS: Final[dict[int, Json]] = {401: _CHALLENGE, 403: _CHALLENGE, 405: _ALLOW, 503: _WAIT}
 
 
@@ -58,7 +66,7 @@ def document(operations: Iterable[AnyOperation], base_url: str) -> Json:
     shown = [operation for operation in operations if not operation.is_not_yet]
     paths: dict[str, Json] = defaultdict(dict)
     for operation in shown:
-        paths[operation.path][operation.method.lower()] = _operation(operation)
+        paths[operation.path][operation.method.lower()] = _operation(operation, shown)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -101,14 +109,14 @@ def errors_of(operation: AnyOperation) -> tuple[type[HomingError], ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _operation(operation: AnyOperation) -> Json:
+def _operation(operation: AnyOperation, operations: list[AnyOperation]) -> Json:
     said: Json = {
         "operationId": _name(operation),
         "summary": operation.summary,
         "tags": [operation.tag],
         "x-homing-origin": "compatible" if operation.is_compatible else "homing",
         "parameters": _parameters(operation),
-        "responses": _responses(operation),
+        "responses": _responses(operation, operations),
         "security": [] if operation.is_public else [{"token": []}, {"parameter": []}],
     }
     if operation.needs:
@@ -142,8 +150,7 @@ def _body_of(operation: AnyOperation) -> type[Request] | None:
 def _parameters(operation: AnyOperation) -> list[Json]:
     found: list[Json] = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": _PATH_PARAMETERS[part[1:-1]]}
-        for part in operation.path.split("/")
-        if part.startswith("{")
+        for part in _variables(operation)
     ]
     if operation.query is not Nothing:
         _, components = msgspec.json.schema_components([operation.query], ref_template=_REF)
@@ -176,7 +183,29 @@ def _without_null(schema: Json) -> Json:
     return {**branches[0], **kept}
 
 
-def _responses(operation: AnyOperation) -> Json:
+def _links(operation: AnyOperation, operations: list[AnyOperation]) -> Json:
+    """What can be done with what a POST made."""
+    made = None if operation.answer is None else _MADE.get(operation.answer.__name__)
+    if made is None or operation.method != "POST" or operation.status != 201:
+        return {}
+    name, where = made
+    given = {part[1:-1]: f"$request.path.{part[1:-1]}" for part in _variables(operation)}
+    given[name] = f"$response.body#{where}"
+    return {
+        _name(other): {
+            "operationId": _name(other),
+            "parameters": {part[1:-1]: given[part[1:-1]] for part in _variables(other)},
+        }
+        for other in operations
+        if f"{{{name}}}" in _variables(other) and all(part[1:-1] in given for part in _variables(other))
+    }
+
+
+def _variables(operation: AnyOperation) -> list[str]:
+    return [part for part in operation.path.split("/") if part.startswith("{")]
+
+
+def _responses(operation: AnyOperation, operations: list[AnyOperation]) -> Json:
     headers: Json = {}
     if _body_of(operation) is not None and operation.reads is None:
         headers["Homing-Ignored"] = {
@@ -200,6 +229,9 @@ def _responses(operation: AnyOperation) -> Json:
     responses: Json = {str(operation.status): said}
     for status in operation.also_answers:
         responses[str(status)] = {**said, "description": "as 200, but not so"}
+    links = _links(operation, operations)
+    if links:
+        said["links"] = links
     by_status: dict[int, list[type[HomingError]]] = defaultdict(list)
     for error in errors_of(operation):
         by_status[error.http_status].append(error)

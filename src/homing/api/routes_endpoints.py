@@ -193,7 +193,7 @@ def _show_attempt(view: AttemptView, endpoint: Endpoint) -> AttemptReply:
         message_id=uuid_text(message_of(view.key)),
         seq=view.n,
         event=None if view.status is None else STATUSES[view.status],
-        attempt=view.tries + 1,
+        attempt=view.tries,
         started_at=iso_utc(attempt.at_ms, "ms"),
         duration_ms=attempt.took_ms,
         request=_request(view, endpoint),
@@ -214,7 +214,7 @@ def _request(view: AttemptView, endpoint: Endpoint) -> AttemptRequest:
         "webhook-timestamp": str(view.attempt.at_ms // 1000),
         "webhook-signature": "[hidden]",
         "homing-sequence": str(view.n),
-        "homing-attempt": str(view.tries + 1),
+        "homing-attempt": str(view.tries),
     }
     if endpoint.form in _CONTENT_TYPES:
         headers["content-type"] = _CONTENT_TYPES[endpoint.form]

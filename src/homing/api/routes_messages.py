@@ -34,6 +34,9 @@ from homing.store.port import Archive, Registry
 from homing.store.views import CallbackView, DispatchView, MessageQuery, MessageView
 
 READ: Final = ("read",)
+ID_EARLIER_MS: Final = 5_000
+"""How much older than ``createdAt`` a message's id may be: it is drawn before the message waits to be stored. The
+store looks by ids, so a little more is asked for and what does not fit is left out: a page may be short."""
 
 
 class Messages:
@@ -83,19 +86,25 @@ class Messages:
         apps = None if call.principal.apps is None else tuple(sorted(call.principal.apps))
         if query.mobile_app_id is not None:
             apps = ((await self._doors.access_app(call.principal, query.mobile_app_id)).id,)
+        since_ms, until_ms = instant_ms(query.since, "since"), instant_ms(query.until, "until")
         wanted = MessageQuery(
             apps=apps,
             recipient_folded=None if query.recipient is None else fold_identifier(query.recipient),
             ref=query.message_ref,
             status=None if query.status is None else NUMBER[query.status],
-            since_ms=instant_ms(query.since, "since"),
-            until_ms=instant_ms(query.until, "until"),
+            since_ms=None if since_ms is None else since_ms - ID_EARLIER_MS,
+            until_ms=until_ms,
             before=id_in(query.cursor),
             limit=query.limit + 1,
         )
         items, last = page(await self._archive.messages(wanted), query.limit)
         shown = MessageItems(
-            items=tuple(show_message(message) for message in items),
+            items=tuple(
+                show_message(message)
+                for message in items
+                if (since_ms is None or message.created_at_ms >= since_ms)
+                and (until_ms is None or message.created_at_ms < until_ms)
+            ),
             next_cursor=None if last is None else cursor_of(last.id),
         )
         return reply(200, shown)

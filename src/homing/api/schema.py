@@ -33,7 +33,12 @@ Mode = Annotated[
 Sender = Annotated[str, Meta(min_length=1, max_length=32, description="what an SMS names as its sender")]
 Region = Annotated[
     str,
-    Meta(pattern="^[A-Z]{2}$", description="ISO 3166 country that numbers without a country code belong to"),
+    Meta(
+        min_length=2,
+        max_length=2,
+        pattern="^[A-Z]{2}$",
+        description="ISO 3166 country that numbers without a country code belong to",
+    ),
 ]
 MobileNumber = Annotated[str, Meta(min_length=1, max_length=255, description="where a fallback SMS goes")]
 AppMode = Annotated[
@@ -72,7 +77,7 @@ Cursor = Annotated[
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, max_length=64)]
 AppRef = Annotated[
-    int | Annotated[str, Meta(pattern="^[0-9]+$")],
+    int | Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+$"})],
     Meta(description="the application's id, as a number or its digits"),
 ]
 
@@ -102,7 +107,7 @@ class Page(Request, frozen=True):
 class MessageList(Page, frozen=True):
     """Which messages; what is left out does not matter. Newest first."""
 
-    mobile_app_id: Annotated[str, Meta(pattern="^[0-9]+$")] | None = None
+    mobile_app_id: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+$"})] | None = None
     recipient: Identifier | None = None
     message_ref: Ref | None = None
     status: Annotated[Status, Meta(description="the latest event of one of its recipients")] | None = None
