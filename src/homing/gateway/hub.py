@@ -1,0 +1,158 @@
+"""Which devices have a live link, by recipient; and what was just committed handed to those it is for.
+
+It never waits and never looks into the store: a device that cannot take a message now fetches it later.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol, TypeVar
+
+from homing.gateway.frames import letter
+from homing.gateway.session import Session
+from homing.store.batch import Committed, NewMessage
+
+T = TypeVar("T")
+
+REPLACED: Final = 4409
+BAD_TOKEN: Final = 4401
+
+
+class Link(Protocol):
+    """A device's live connection."""
+
+    device: str
+    recipient: int
+    app: int
+    session: Session
+
+    def wake(self) -> None:
+        """Look at the session: there may be something to send."""
+        ...
+
+    def end(self, code: int, reason: str) -> None:
+        """Close, soon, with this code."""
+        ...
+
+
+class Mailbox(Protocol):
+    """What a device that polls is told between its polls and while one waits."""
+
+    recipient: int
+    is_waiting: bool
+
+    def ring(self) -> None:
+        """There is a new message; it is in the store."""
+        ...
+
+    def changed(self, message_id: bytes, what: str) -> None:
+        """A message was read, or is gone."""
+        ...
+
+
+class Hub:
+    """The live links. ``online`` is shared with the store, which lets a push wait for those who have a link."""
+
+    def __init__(self, online: set[int]) -> None:
+        self.online = online
+        self._by_recipient: dict[int, tuple[Link, ...]] = {}
+        self._by_device: dict[str, Link] = {}
+        self._mailboxes: dict[int, tuple[Mailbox, ...]] = {}
+        self._last: tuple[bytes, str] = (b"", "")
+        self._inside = ""
+
+    def __len__(self) -> int:
+        return len(self._by_device)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(list(self._by_device.values()))
+
+    def join(self, link: Link) -> None:
+        """Add a link; an older one of the same device is ended."""
+        older = self._by_device.get(link.device)
+        if older is not None:
+            self.leave(older)
+            older.end(REPLACED, "a newer connection of this device")
+        self._by_device[link.device] = link
+        _add(self._by_recipient, link.recipient, link)
+        self.online.add(link.recipient)
+
+    def leave(self, link: Link) -> None:
+        """Take a link out; harmless when repeated."""
+        if self._by_device.get(link.device) is link:
+            del self._by_device[link.device]
+            _drop(self._by_recipient, link.recipient, link)
+            self.refresh(link.recipient)
+
+    def link_of(self, device: str) -> Link | None:
+        """Return a device's live link."""
+        return self._by_device.get(device)
+
+    def open(self, mailbox: Mailbox) -> None:
+        """Tell this mailbox too, from now on."""
+        _add(self._mailboxes, mailbox.recipient, mailbox)
+
+    def shut(self, mailbox: Mailbox) -> None:
+        """Tell it no more."""
+        _drop(self._mailboxes, mailbox.recipient, mailbox)
+        self.refresh(mailbox.recipient)
+
+    def refresh(self, recipient: int) -> None:
+        """Look again whether somebody is online, after one of their mailboxes began or ended to wait."""
+        waits = any(mailbox.is_waiting for mailbox in self._mailboxes.get(recipient, ()))
+        if waits or recipient in self._by_recipient:
+            self.online.add(recipient)
+        else:
+            self.online.discard(recipient)
+
+    def end_devices(self, devices: Sequence[str]) -> None:
+        """End the links of devices that are no longer logged in."""
+        for device in devices:
+            if (link := self._by_device.get(device)) is not None:
+                link.end(BAD_TOKEN, "logged out")
+
+    def end_app(self, app: int) -> None:
+        """End the links of an application that is no more."""
+        for link in self:
+            if link.app == app:
+                link.end(BAD_TOKEN, "logged out")
+
+    def committed(self, committed: Committed) -> None:
+        """Offer new messages to the links of those they are for, and tell of what was read or is gone."""
+        links_of, mailboxes_of = self._by_recipient, self._mailboxes
+        if not links_of and not mailboxes_of:
+            return
+        for message in committed.messages:
+            if (links := links_of.get(message.recipient)) is not None:
+                self._offer(message, links)
+            for mailbox in mailboxes_of.get(message.recipient, ()):
+                mailbox.ring()
+        for change in committed.changes:
+            message_id = change.key[:16]
+            for link in links_of.get(change.recipient, ()):
+                link.session.changed(message_id, change.what)
+                link.wake()
+            for mailbox in mailboxes_of.get(change.recipient, ()):
+                mailbox.changed(message_id, change.what)
+
+    def _offer(self, message: NewMessage, links: tuple[Link, ...]) -> None:
+        message_id = message.key[:16]
+        if self._last != (message_id, message.text):
+            # Recipients of one message follow one another: what they have in common is encoded once.
+            self._last = (message_id, message.text)
+            self._inside = letter(
+                message_id, message.text, message.body, message.sent_at_ms, message.expires_at_ms
+            )
+        for link in links:
+            link.session.offer(message.seq, message.key, message.expires_at_ms, self._inside)
+            link.wake()
+
+
+def _add(places: dict[int, tuple[T, ...]], recipient: int, one: T) -> None:
+    places[recipient] = (*places.get(recipient, ()), one)
+
+
+def _drop(places: dict[int, tuple[T, ...]], recipient: int, one: T) -> None:
+    others = tuple(other for other in places.get(recipient, ()) if other is not one)
+    if others:
+        places[recipient] = others
+    else:
+        places.pop(recipient, None)

@@ -1,0 +1,190 @@
+"""A whole house around the gateway: real store in memory, real engine, real uvicorn on loopback, real devices."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uuid_utils
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from homing.contract.status import NUMBER, Status
+from homing.device import Device
+from homing.engine import Engine
+from homing.gateway import Gateway
+from homing.gateway.protocol import DeviceSocketProtocol
+from homing.identifiers import fold_identifier
+from homing.model import Body, MessageId, uuid_bytes, uuid_text
+from homing.passwords import hash_password
+from homing.simulator.clock import VirtualClock
+from homing.store.batch import Accept, Addressee, Batch, Committed
+from homing.store.changes import CreateApp, CreateUser
+from homing.store.sqlite import SqliteStore
+
+APP_KEY = "app-key-1"
+PASSWORD = "secret"
+_hashes: list[str] = []
+_BY_NUMBER = {number: status for status, number in NUMBER.items()}
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without signal handlers, so that several can run in one process."""
+
+    def install_signal_handlers(self) -> None:
+        pass
+
+
+class House:
+    """What a test works with."""
+
+    def __init__(self, store: SqliteStore, engine: Engine, gateway: Gateway, clock: VirtualClock) -> None:
+        self.store = store
+        self.engine = engine
+        self.gateway = gateway
+        self.clock = clock
+        self.url = ""
+        self.inboxes: list[bytes] = []
+        self.was_quiet = True
+        """Whether the gateway had nothing to do after it heard of the last commit."""
+        engine.on_committed.append(self._committed)
+
+    def _committed(self, batch: Batch, committed: Committed) -> None:
+        self.inboxes += committed.incomings
+        self.gateway.on_committed(committed)
+        self.was_quiet = self.gateway.is_quiet()
+
+    async def add_app(self, app: int = 1, app_key: str = APP_KEY) -> None:
+        """Create an application."""
+        await self.store.apply(CreateApp("app", app_key, id=app))
+
+    async def add_user(self, identifier: str, *, app: int = 1) -> None:
+        """Create a user with the one password."""
+        folded = fold_identifier(identifier)
+        if not _hashes:
+            _hashes.append(await hash_password(PASSWORD))
+        await self.store.apply(CreateUser(app, identifier, folded, _hashes[0]))
+
+    async def post(
+        self, text: str, *recipients: str, app: int = 1, ttl_s: int | None = None, body: Body | None = None
+    ) -> str:
+        """Accept a message, as the API does, and return its id."""
+        addressees = tuple(Addressee(name, fold_identifier(name)) for name in recipients)
+        message_id = MessageId(uuid_utils.uuid7().bytes)
+        await self.engine.accept(Accept(message_id, app, None, body or Body(text), addressees, ttl_s))
+        return uuid_text(message_id)
+
+    async def statuses(self, message_id: str) -> list[list[Status]]:
+        """Return what was said about each of a message's dispatches so far."""
+        view = await self.store.message(uuid_bytes(message_id) or b"")
+        assert view is not None
+        return [[_BY_NUMBER[event.status] for event in dispatch.events] for dispatch in view.dispatches]
+
+    async def until(self, fact: Callable[[], Awaitable[bool] | bool]) -> None:
+        """Wait for a fact; the test's own timeout ends a wait in vain."""
+        while True:
+            holds = fact()
+            if holds is True or (not isinstance(holds, bool) and await holds):
+                return
+            await asyncio.sleep(0.002)
+
+    async def until_said(self, message_id: str, *expected: Status) -> None:
+        """Wait until the first dispatch of a message has said just this."""
+
+        async def said() -> bool:
+            return (await self.statuses(message_id))[0] == list(expected)
+
+        await self.until(said)
+
+    async def device(self, identifier: str = "ann", app_key: str = APP_KEY) -> Device:
+        """Return a device that is logged in."""
+        device = Device(self.url, app_key, backoff_s=(0.001, 0.01))
+        await device.login(identifier, PASSWORD)
+        return device
+
+    @asynccontextmanager
+    async def socket(
+        self,
+        *,
+        subprotocol: str | None = "homing.v1",
+        path: str = "connect",
+        headers: dict[str, str] | None = None,
+    ) -> AsyncIterator[ClientConnection]:
+        """Open a raw connection, to say whatever one likes."""
+        async with connect(
+            f"{self.url.replace('http', 'ws')}/device/1/{path}",
+            subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
+            additional_headers=headers,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+        ) as link:
+            yield link
+
+
+async def closed_with(link: ClientConnection) -> int | None:
+    """Wait until the server closes, and return its code."""
+    try:
+        while True:
+            await link.recv()
+    except ConnectionClosed as closed:
+        return None if closed.rcvd is None else closed.rcvd.code
+
+
+@asynccontextmanager
+async def house(**options: Any) -> AsyncIterator[House]:
+    """Open a house with application 1 and the users ann and bob."""
+    clock = VirtualClock()
+    online: set[int] = set()
+    store = await SqliteStore.open(":memory:", clock=clock, online=online)
+    engine = Engine(store, clock)
+    await engine.start()
+    gateway = Gateway(
+        engine=engine,
+        registry=store,
+        archive=store,
+        epoch=store.store_id,
+        clock=clock,
+        online=online,
+        **options,
+    )
+    home = House(store, engine, gateway, clock)
+    await home.add_app()
+    for name in ("ann", "bob"):
+        await home.add_user(name)
+    async with serving(home):
+        yield home
+    await gateway.close()
+    await engine.close()
+    await store.close()
+
+
+@asynccontextmanager
+async def serving(home: House) -> AsyncIterator[None]:
+    """Serve the house's gateway on a loopback port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        home.gateway.app,
+        ws=DeviceSocketProtocol,
+        ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Quiet(config)
+    task = asyncio.create_task(server._serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.001)
+    home.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        yield
+    finally:
+        await home.gateway.close()
+        server.should_exit = True
+        await task
+        listener.close()
