@@ -1,0 +1,159 @@
+"""What people and programs see: tables for a terminal, tab-separated lines otherwise, JSON in the API's shapes.
+
+stdout is data, stderr is talk. Nothing here decides what to show, only how.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, TextIO
+
+Item = Mapping[str, Any]
+
+
+class Style(StrEnum):
+    """How data leaves on stdout."""
+
+    HUMAN = "human"
+    PLAIN = "plain"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class Column(NamedTuple):
+    """One column: its title, the value for programs, and how people like to read that value."""
+
+    title: str
+    value: Callable[[Item], object]
+    human: Callable[[object], str] = str
+
+
+def field(title: str, name: str | None = None, human: Callable[[object], str] = str) -> Column:
+    """Return the column of a property; one that is absent is empty."""
+    key = name or title
+    return Column(title, lambda item: item.get(key), human)
+
+
+def plain(value: object) -> str:
+    """Return a value as one field of a tab-separated line; tabs and line ends in it are escaped."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case str():
+            text = value
+        case list() | tuple():
+            text = ",".join(map(str, value))
+        case dict():
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        case _:
+            text = str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def harmless(text: str) -> str:
+    """Return text without control characters, so that what others wrote cannot steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " if sign in "\t\n\r" else "\ufffd" for sign in text)
+
+
+def say(line: str) -> None:
+    """Tell people one line on stderr; a stderr that is gone is no fault."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+class Out:
+    """Where a verb's data goes, and in which style. ``shows_colour`` is for what people see only."""
+
+    def __init__(self, style: Style, *, no_colour: bool = False, stream: TextIO | None = None) -> None:
+        self.style = style
+        self._stream = stream or sys.stdout
+        self._no_colour = no_colour or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+    @property
+    def is_human(self) -> bool:
+        """Say whether a person is reading."""
+        return self.style is Style.HUMAN
+
+    def line(self, text: str) -> None:
+        """Print one line of data."""
+        print(text, file=self._stream, flush=True)
+
+    def document(self, document: object) -> None:
+        """Print a JSON document: indented for ``--json``, on one line for ``--jsonl``."""
+        compact = self.style is Style.JSONL
+        separators = (",", ":") if compact else None
+        self.line(
+            json.dumps(document, ensure_ascii=False, indent=None if compact else 2, separators=separators)
+        )
+
+    def items(self, page: Mapping[str, Any], columns: Sequence[Column], what: str) -> None:
+        """Print a list: the whole page as JSON, one item a line as JSONL or tab-separated, or a table."""
+        items: Sequence[Item] = page["items"]
+        match self.style:
+            case Style.JSON:
+                self.document(page)
+            case Style.JSONL:
+                for item in items:
+                    self.document(item)
+            case Style.PLAIN:
+                for item in items:
+                    self.row([column.value(item) for column in columns])
+            case Style.HUMAN:
+                if items:
+                    self._table(items, columns)
+        if not items:
+            say(f"no {what}")
+        elif page.get("nextCursor") is not None:
+            say(f"{len(items)} {what}, and there are more: --limit {2 * len(items)}")
+
+    def thing(self, item: Item, columns: Sequence[Column]) -> None:
+        """Print one thing: as JSON, or each property that has a value on a line with its name."""
+        if self.style in {Style.JSON, Style.JSONL}:
+            self.document(item)
+            return
+        shown = [(column, column.value(item)) for column in columns]
+        present = [(column, value) for column, value in shown if value is not None]
+        width = max((len(column.title) for column, _ in present), default=0)
+        for column, value in present:
+            if self.is_human:
+                self.line(f"{column.title:<{width}}  {self._human(column, value)}")
+            else:
+                self.row([column.title, value])
+
+    def row(self, values: Sequence[object]) -> None:
+        """Print one tab-separated line, nothing cut."""
+        self.line("\t".join(map(plain, values)))
+
+    def _human(self, column: Column, value: object) -> str:
+        if value is None:
+            return ""
+        if column.human is str:
+            return harmless(plain(value))
+        return harmless(column.human(value))
+
+    def _table(self, items: Sequence[Item], columns: Sequence[Column]) -> None:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="" if self._no_colour else "dim")
+        for column in columns:
+            table.add_column(column.title, overflow="fold")
+        for item in items:
+            table.add_row(*(Text(self._human(column, column.value(item))) for column in columns))
+        Console(file=self._stream, no_color=self._no_colour, highlight=False).print(table)
+
+
+def style_for(*, as_json: bool, as_jsonl: bool, stream: TextIO | None = None) -> Style:
+    """Return the style: what was asked for, else a table on a terminal and plain lines elsewhere."""
+    if as_json:
+        return Style.JSON
+    if as_jsonl:
+        return Style.JSONL
+    return Style.HUMAN if (stream or sys.stdout).isatty() else Style.PLAIN
