@@ -1,5 +1,6 @@
 """Applications, users and endpoints: made, shown, changed by merge patch, listed in pages, deleted."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -183,6 +184,48 @@ def test_an_endpoint_goes_its_whole_way(run: Run) -> None:
             assert (await w.client.get(path)).json == changed
             assert (await w.client.ask("DELETE", path)).status == 204
             assert (await w.client.get(path)).status == 404
+
+    run(story())
+
+
+def test_an_inbox_has_no_statuses_and_says_so(run: Run) -> None:
+    """A filter that means nothing for an inbox is passed over, and named."""
+
+    async def story() -> None:
+        async with world() as w:
+            app = await app_with_users(w.client)
+            wanted = {
+                "url": "http://127.0.0.1:9999/",
+                "form": "get",
+                "kind": "inbox",
+                "statuses": ["read"],
+                "x": 1,
+            }
+            answer = await w.client.post(f"/1/apps/{app}/endpoints", wanted)
+            assert (answer.status, answer.json["kind"]) == (201, "inbox")
+            assert "statuses" not in answer.json
+            assert answer.headers["homing-ignored"] == "$.x, $.statuses"
+
+    run(story())
+
+
+def test_patches_at_the_same_time_do_not_undo_each_other(run: Run) -> None:
+    """Two patches of different properties both stay."""
+
+    async def story() -> None:
+        async with world() as w:
+            app = await app_with_users(w.client, "ann")
+            made = await w.client.made(
+                f"/1/apps/{app}/endpoints", {"url": "http://127.0.0.1:9999/", "form": "get"}
+            )
+            for path, one, other in (
+                (f"/1/apps/{app}", {"name": "new"}, {"ttlSeconds": 600}),
+                (f"/1/apps/{app}/users/ann", {"mobileNumber": "39333"}, {"attributes": {"a": 1}}),
+                (f"/1/apps/{app}/endpoints/{made['id']}", {"description": "d"}, {"form": "json"}),
+            ):
+                await asyncio.gather(*(w.client.ask("PATCH", path, patch) for patch in (one, other)))
+                shown = (await w.client.get(path)).json
+                assert {**shown, **one, **other} == shown, path
 
     run(story())
 

@@ -131,8 +131,9 @@ class Api:
         if not has_body:
             return await operation.handler(call, query, _NOTHING)
         it, ignored = shape(operation.body).of_json(raw)
+        call.ignored = ignored
         answer = await operation.handler(call, query, it)
-        return answer if not ignored else _telling(answer, ignored)
+        return answer if not call.ignored else _telling(answer, call.ignored)
 
     async def _admit(
         self, operation: Operation[Request, Request], scope: Scope, headers: dict[bytes, bytes]

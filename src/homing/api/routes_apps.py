@@ -1,5 +1,6 @@
 """Applications: whose users, messages and endpoints are their own."""
 
+import asyncio
 import base64
 import secrets
 
@@ -28,6 +29,7 @@ class Apps:
     def __init__(self, registry: Registry, doors: Doors) -> None:
         self._registry = registry
         self._doors = doors
+        self._patching = asyncio.Lock()  # of two patches at once, neither undoes the other
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
         """What is declared here."""
@@ -87,15 +89,18 @@ class Apps:
 
     async def patch(self, call: Call, _query: Nothing, it: AppPatch) -> Answer:
         """Change what the patch names."""
-        app = await self._doors.access_app(call.principal, call.params["appId"])
-        change = UpdateApp(
-            app.id,
-            app.name if isinstance(it.name, UnsetType) else it.name,
-            app.mode if isinstance(it.mode, UnsetType) else it.mode or "live",
-            app.ttl_s if isinstance(it.ttl_seconds, UnsetType) else it.ttl_seconds,
-            _merged(app.fallback, it.fallback),
-        )
-        return reply(200, show_app(_app((await self._registry.apply(change)).value)))
+        async with self._patching:
+            app = await self._doors.access_app(call.principal, call.params["appId"])
+            change = UpdateApp(
+                app.id,
+                app.name if isinstance(it.name, UnsetType) else it.name,
+                app.mode if isinstance(it.mode, UnsetType) else it.mode or "live",
+                app.ttl_s if isinstance(it.ttl_seconds, UnsetType) else it.ttl_seconds,
+                _merged(app.fallback, it.fallback),
+            )
+            changed = (await self._registry.apply(change)).value
+        assert isinstance(changed, App)
+        return reply(200, show_app(changed))
 
     async def delete(self, call: Call, _query: Nothing, _body: Nothing) -> Answer:
         """Delete an application."""
@@ -123,11 +128,6 @@ def show_app(app: App) -> AppReply:
         app_key=app.app_key,
         created_at=iso_utc(app.created_at_ms, "ms"),
     )
-
-
-def _app(value: object) -> App:
-    assert isinstance(value, App)
-    return value
 
 
 def _app_key() -> str:

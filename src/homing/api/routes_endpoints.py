@@ -1,5 +1,6 @@
 """Callback endpoints and inboxes of an application, and the log of the attempts to reach them."""
 
+import asyncio
 import base64
 import secrets
 from typing import Final
@@ -40,6 +41,7 @@ class Endpoints:
         self._doors = doors
         self._vault = vault
         self._check_url = check_url
+        self._patching = asyncio.Lock()  # of two patches at once, neither undoes the other
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
         """What is declared here."""
@@ -97,6 +99,10 @@ class Endpoints:
         def show(endpoint: Endpoint, is_first: bool) -> EndpointReply:
             return show_endpoint(endpoint, secret if is_first else None, warnings)
 
+        statuses = it.statuses
+        if statuses is not None and it.kind == "inbox":
+            statuses = None  # an inbox takes messages, which have no status
+            call.ignored = (*call.ignored, "$.statuses")
         change = CreateEndpoint(
             app.id,
             uid,
@@ -104,7 +110,7 @@ class Endpoints:
             it.url,
             it.form,
             sealed,
-            _bits(it.statuses),
+            _bits(statuses),
             it.timestamp_precision,
             it.description,
         )
@@ -117,17 +123,20 @@ class Endpoints:
     async def patch(self, call: Call, _query: Nothing, it: EndpointPatch) -> Answer:
         """Change what the patch names; the next try of anything pending goes by it already."""
         now = await self._endpoint(call)
-        url = now.url if isinstance(it.url, UnsetType) else it.url
-        form = now.form if isinstance(it.form, UnsetType) else it.form
         warnings: list[str] = []
         if not isinstance(it.url, UnsetType):
-            warnings = await self._check_url(url, form)
+            warnings = await self._check_url(it.url, now.form)
+        async with self._patching:
+            changed = await self._patched(await self._endpoint(call), it)
+        return reply(200, show_endpoint(changed, warnings=tuple(warnings)))
+
+    async def _patched(self, now: Endpoint, it: EndpointPatch) -> Endpoint:
         precision = it.timestamp_precision
         change = UpdateEndpoint(
             now.app,
             now.uid,
-            url,
-            form,
+            now.url if isinstance(it.url, UnsetType) else it.url,
+            now.form if isinstance(it.form, UnsetType) else it.form,
             now.statuses if isinstance(it.statuses, UnsetType) else _bits(it.statuses),
             now.precision if isinstance(precision, UnsetType) else precision or "s",
             now.description if isinstance(it.description, UnsetType) else it.description,
@@ -135,7 +144,7 @@ class Endpoints:
         changed = (await self._registry.apply(change)).value
         if not isinstance(changed, Endpoint):
             raise NotFound("there is no such endpoint")
-        return reply(200, show_endpoint(changed, warnings=tuple(warnings)))
+        return changed
 
     async def delete(self, call: Call, _query: Nothing, _body: Nothing) -> Answer:
         """Delete an endpoint."""

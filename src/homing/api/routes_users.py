@@ -1,5 +1,6 @@
 """Users of an application: whom messages are for, and who logs in on devices. Passwords never come back."""
 
+import asyncio
 from collections.abc import Mapping
 
 from msgspec import UNSET, UnsetType
@@ -27,6 +28,7 @@ class Users:
     def __init__(self, registry: Registry, doors: Doors) -> None:
         self._registry = registry
         self._doors = doors
+        self._patching = asyncio.Lock()  # of two patches at once, neither undoes the other
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
         """What is declared here."""
@@ -92,8 +94,14 @@ class Users:
     async def patch(self, call: Call, _query: Nothing, it: UserPatch) -> Answer:
         """Change what the patch names; attributes are merged (RFC 7396)."""
         params = call.params
-        user = await self._doors.access_user(call.principal, params["appId"], params["identifier"])
+        await self._doors.access_user(call.principal, params["appId"], params["identifier"])
         password_hash = None if isinstance(it.password, UnsetType) else await hash_password(it.password)
+        async with self._patching:
+            user = await self._doors.access_user(call.principal, params["appId"], params["identifier"])
+            changed = await self._patched(user, it, password_hash)
+        return reply(200, show_user(changed))
+
+    async def _patched(self, user: User, it: UserPatch, password_hash: str | None) -> User:
         attributes = user.attributes
         if not isinstance(it.attributes, UnsetType):
             attributes = None if it.attributes is None else merge_patch(attributes or {}, it.attributes)
@@ -107,7 +115,7 @@ class Users:
         changed = (await self._registry.apply(change)).value
         if not isinstance(changed, User):
             raise NotFound("there is no such user")
-        return reply(200, show_user(changed))
+        return changed
 
     async def delete(self, call: Call, _query: Nothing, _body: Nothing) -> Answer:
         """Delete a user; what was sent to them goes its way."""

@@ -22,7 +22,10 @@ B = TypeVar("B", bound=Request)
 
 
 class Call(msgspec.Struct):
-    """One request that has found its operation, and who sent it. ``params`` are the path's, percent-decoded."""
+    """One request that has found its operation, and who sent it. ``params`` are the path's, percent-decoded.
+
+    ``ignored`` are JSON paths that a handler passes over; they are told in ``Homing-Ignored`` with the unknown ones.
+    """
 
     method: str
     path: str
@@ -32,6 +35,7 @@ class Call(msgspec.Struct):
     principal: Principal = Principal("", frozenset(), frozenset())
     body: bytes = b""
     idempotency: Idempotency | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
