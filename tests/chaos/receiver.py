@@ -1,0 +1,111 @@
+"""Receivers that answer 204 mostly, else 500, late, or by cutting the connection; what they got becomes journal calls."""
+
+import asyncio
+import random
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from tests.chaos.journal import Call, Dispatch
+
+from homing.contract.notification import StatusNotification
+from homing.simulator.answers import Answer, Behaviour
+from homing.simulator.receivers import Caught, Receiver
+
+_FAILING, _LATE, _CUT = Answer(500), Answer(delay_s=0.15), Answer(is_cut=True)
+
+
+def _moods(_n: int, rng: random.Random) -> Answer:
+    mood = rng.random()
+    if mood < 0.06:
+        return _FAILING
+    if mood < 0.09:
+        return _CUT
+    return _LATE if mood < 0.13 else Answer()
+
+
+class Receivers:
+    """Several receivers, and the wait until they were told everything."""
+
+    def __init__(self, names: Sequence[str], seed: int) -> None:
+        self.by_name = {
+            name: Receiver(name, seed=seed + place, keep=10_000_000) for place, name in enumerate(names)
+        }
+        self._taken: set[tuple[str, Dispatch, str]] = set()
+        self._missing: set[tuple[str, Dispatch, str]] = set()
+        self._has_all = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen, moody from now on."""
+        for receiver in self.by_name.values():
+            await receiver.start()
+            receiver._behaviour = Behaviour("moody", _moods)
+            receiver.on_caught.append(partial(self._hear, receiver.name))
+
+    async def until_told(self, what: set[tuple[str, Dispatch, str]], within_s: float) -> None:
+        """Wait until each of (endpoint, dispatch, status) was answered 2xx; AssertionError with what is missing."""
+        self._missing = what - self._taken
+        if not self._missing:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._has_all.wait()
+        except TimeoutError:
+            some = sorted(self._missing)[:20]
+            raise AssertionError(f"{len(self._missing)} callbacks are missing, such as {some}") from None
+
+    async def until_hung_up(self) -> None:
+        """Wait until all that a dead server had sent was read and its connections have ended."""
+        is_first = True
+        while is_first or any(receiver._connections for receiver in self.by_name.values()):
+            is_first = False
+            await asyncio.sleep(0.005)  # connections that still wait to be accepted show nowhere
+
+    def calls(self, starts_s: Sequence[float]) -> Iterator[Call]:
+        """Everything that came, in order of arrival at each receiver; ``starts_s`` tells the server's lives apart."""
+        for name, receiver in self.by_name.items():
+            for caught in receiver.caught:
+                yield _call(name, caught, bisect_right(starts_s, caught.at_s))
+
+    def arrivals_s(self) -> list[float]:
+        """When requests came, by the loop's clock."""
+        return sorted(caught.at_s for one in self.by_name.values() for caught in one.caught)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for receiver in self.by_name.values():
+            await receiver.close()
+
+    def _hear(self, name: str, caught: Caught) -> None:
+        caught.headers = {
+            "webhook-id": caught.webhook_id
+        }  # the rest was examined; a long run keeps many of these
+        it = caught.notification
+        if caught.answered is None or caught.answered >= 300 or not isinstance(it, StatusNotification):
+            return
+        said = (name, (it.message_id, it.recipient), it.status.value)
+        self._taken.add(said)
+        if self._missing:
+            self._missing.discard(said)
+            if not self._missing:
+                self._has_all.set()
+
+
+def _call(name: str, caught: Caught, life: int) -> Call:
+    it = caught.notification
+    call = Call(
+        endpoint=name,
+        life=life,
+        webhook_id=caught.webhook_id,
+        payload=caught.payload,
+        dispatch=("", ""),
+        app="",
+        status="",
+        timestamp_ms=0,
+        answered=caught.answered,
+        faults=caught.faults,
+    )
+    if isinstance(it, StatusNotification):
+        call.dispatch, call.app = (it.message_id, it.recipient), it.application_id
+        call.status, call.timestamp_ms = it.status.value, it.timestamp_ms
+    return call

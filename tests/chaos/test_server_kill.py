@@ -1,0 +1,205 @@
+"""T8: kill -9 of the whole server during load. Nothing accepted is lost, nothing is told wrongly, twice or out of order.
+
+Judged from outside, by `journal.check`. A run is repeated with HOMING_CHAOS_SEED.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.acceptance.served import Served, made
+from tests.chaos.journal import Counts, Endpoint, Event, Journal, check, count
+from tests.chaos.load import Phone, Senders, Switch
+from tests.chaos.receiver import Receivers
+from tests.chaos.remains import rest_of
+
+from homing.contract.notification import parse_utc
+
+IS_FULL = os.environ.get("HOMING_CHAOS") == "full"
+CYCLES = 100 if IS_FULL else 4
+SENDERS = 6
+READERS = ("ann", "bob", "Čeněk Dvořák")
+SILENT = ("dora", "emil")
+UNKNOWN = ("nobody", "no one")
+RECOVERY_S = 5.0
+"""RELIABILITY.md T8: after a death everything goes on within this time (and a lease, of which one node has none)."""
+QUIET_S = 120.0 if IS_FULL else 25.0
+
+FORMS = {
+    "all": ("json", "ms", None),
+    "query": ("get", "s", None),
+    "some": ("form", "ms", ("read", "IdentifierNotFound")),
+}
+ENDPOINTS = {
+    name: Endpoint(None if statuses is None else frozenset(statuses), 1 if unit == "ms" else 1000)
+    for name, (_, unit, statuses) in FORMS.items()
+}
+
+
+class Run:
+    """One server that dies again and again, and everybody who depends on it."""
+
+    def __init__(self, data: Path, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.served = Served(data)
+        self.switch = Switch()
+        self.receivers = Receivers(list(FORMS), seed)
+        self.phones: list[Phone] = []
+        self.starts_s: list[float] = []
+        self.recoveries_s: list[float] = []
+        self.app: dict[str, Any] = {}
+
+    async def run(self) -> Journal:
+        """Set up, let it die ``CYCLES`` times under load, wait until all is told, stop it, and return what was seen."""
+        await self.receivers.start()
+        try:
+            return await self._run()
+        finally:
+            self.served.close()
+            await self.receivers.close()
+
+    async def _run(self) -> Journal:
+        await self._start()
+        async with self.served.client() as http:
+            await self._set_up(http)
+            senders = Senders(http, self.app["id"], READERS + SILENT + UNKNOWN, self.switch, self.rng)
+            async with asyncio.TaskGroup() as everybody:
+                posting = [everybody.create_task(senders.run()) for _ in range(SENDERS)]
+                phoning = [everybody.create_task(phone.run()) for phone in self.phones]
+                for _ in range(CYCLES):
+                    await self._die()
+                    await self._start()
+                self.switch.is_ending = True
+                await asyncio.gather(*posting)
+                await self.receivers.until_told(self._expected(senders), QUIET_S)
+                journal = await self._seen(http, senders)
+                for task in phoning:
+                    task.cancel()
+        assert await asyncio.to_thread(self.served.stop) == 0, self.served.log[-4000:]
+        journal.calls = list(self.receivers.calls(self.starts_s))
+        journal.rest = rest_of(self.served.data / "homing.db")
+        await self.receivers.close()
+        print(
+            f"\n{senders.repeats} requests repeated, {sum(phone.connections for phone in self.phones)} connections"
+        )
+        return journal
+
+    def first_callbacks_s(self) -> list[float]:
+        """For each start, how long it was until the first callback came (none if it died before)."""
+        arrivals = self.receivers.arrivals_s()
+        found = []
+        for start_s, end_s in zip(self.starts_s, [*self.starts_s[1:], float("inf")], strict=True):
+            first = next((arrival for arrival in arrivals if start_s <= arrival < end_s), None)
+            if first is not None:
+                found.append(first - start_s)
+        return found
+
+    def told(self, counts: Counts, first_s: Sequence[float]) -> str:
+        """The figures of the run, one line."""
+        return (
+            f"{CYCLES} cycles, {len(self.starts_s)} starts: {counts.accepted} messages accepted, {counts.events} events, "
+            f"{counts.callbacks} callbacks ({counts.retries} retries, {counts.duplicates} duplicates); after a start "
+            f"/healthz in {max(self.recoveries_s):.2f} s at most, the first callback in {max(first_s):.2f} s at most"
+        )
+
+    async def _start(self) -> None:
+        """Start the server; one time in seven it dies while it starts, and is started again."""
+        while True:
+            self.starts_s.append(asyncio.get_running_loop().time())
+            self.served.start()
+            if len(self.starts_s) < 3 or self.rng.random() > 0.15:
+                break
+            await asyncio.sleep(self.rng.uniform(0, self.recoveries_s[-1]))  # a random moment is the point
+            await self._kill()
+        self.recoveries_s.append(await self.served.ready("/healthz"))
+        self.switch.up.set()
+
+    async def _die(self) -> None:
+        await asyncio.sleep(self.rng.uniform(0.05, 0.6))  # a random moment is the point
+        self.switch.up.clear()
+        await self._kill()
+
+    async def _kill(self) -> None:
+        self.served.kill()
+        await self.receivers.until_hung_up()  # so that a callback counts for the life that sent it
+
+    async def _set_up(self, http: httpx.AsyncClient) -> None:
+        self.app = await made(http, "/1/apps", {"name": "chaos"})
+        path = f"/1/apps/{self.app['id']}"
+        for name in READERS + SILENT:
+            await made(http, f"{path}/users", {"identifier": name, "password": "secret"})
+        for name, (form, unit, statuses) in FORMS.items():
+            receiver = self.receivers.by_name[name]
+            endpoint: dict[str, object] = {"url": receiver.url, "form": form, "timestampPrecision": unit}
+            endpoint |= {} if statuses is None else {"statuses": list(statuses)}
+            receiver.trust((await made(http, f"{path}/endpoints", endpoint))["secret"])
+        # One reader has two devices: each status still comes once.
+        for name in (*READERS, READERS[0]):
+            login = {"appKey": self.app["appKey"], "identifier": name, "password": "secret"}
+            told = await made(http, "/device/1/sessions", login)
+            self.phones.append(Phone(self.served.url, told["token"], told["epoch"], self.switch, self.rng))
+
+    def _expected(self, senders: Senders) -> set[tuple[str, tuple[str, str], str]]:
+        lives: dict[str, tuple[str, ...]] = dict.fromkeys(READERS, ("enqueued", "delivered", "read"))
+        lives |= dict.fromkeys(SILENT, ("enqueued",)) | dict.fromkeys(UNKNOWN, ("IdentifierNotFound",))
+        return {
+            (name, (accept.message_id, recipient), status)
+            for accept in senders.accepts
+            for recipient in accept.told
+            for status in lives[recipient]
+            for name, endpoint in ENDPOINTS.items()
+            if endpoint.wants(status)
+        }
+
+    async def _seen(self, http: httpx.AsyncClient, senders: Senders) -> Journal:
+        journal = Journal(
+            app=str(self.app["id"]), endpoints=ENDPOINTS, accepts=senders.accepts, readers=frozenset(READERS)
+        )
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await http.get("/1/messages", params={"limit": "200"} | cursor)).raise_for_status().json()
+            for message in page["items"]:
+                journal.events |= _events_of(message)
+            if page["nextCursor"] is None:
+                break
+            cursor = {"cursor": page["nextCursor"]}
+        for accept in self.rng.sample(senders.accepts, min(300, len(senders.accepts))):
+            shown = (await http.get(f"/1/messages/{accept.message_id}")).raise_for_status().json()
+            assert _events_of(shown).items() <= journal.events.items(), "a message and the list differ"
+        return journal
+
+
+def _events_of(message: dict[str, Any]) -> dict[tuple[str, str], list[Event]]:
+    return {
+        (message["messageId"], one["identifier"]): [
+            Event(event["seq"], event["status"], parse_utc(event["timestamp"])[0]) for event in one["events"]
+        ]
+        for one in message["recipients"]
+    }
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800 if IS_FULL else 120)
+def test_the_server_is_killed_during_load(
+    tmp_path: Path, run: Callable[[Coroutine[Any, Any, Journal]], Journal]
+) -> None:
+    """Whenever the server dies, no accepted message and no event is lost, and what is told twice is told the same."""
+    seed = int(os.environ.get("HOMING_CHAOS_SEED") or time.time_ns() % 1_000_000_007)
+    print(f"\nHOMING_CHAOS_SEED={seed}")
+
+    killed = Run(tmp_path / "data", seed)
+    journal = run(killed.run())
+    findings, counts, first_s = check(journal), count(journal), killed.first_callbacks_s()
+    print(killed.told(counts, first_s))
+    assert findings == [], f"{len(findings)} findings: " + "\n".join(findings[:20])
+    assert killed.served.faults() == []
+    assert counts.accepted > CYCLES
+    assert len(first_s) >= CYCLES / 2
+    if IS_FULL:
+        assert max(killed.recoveries_s) < RECOVERY_S
