@@ -13,9 +13,10 @@ from homing.clock import Alarm, Clock
 
 STALL_S: Final = 30.0
 """How much real time the system gets to become quiet between two instants."""
-_QUIET_LOOKS: Final = 4
-_LOOK_S: Final = 0.001
-# In between, bytes on loopback sockets get from one end to the other: nobody can see those.
+_LOOKS_S: Final = (0.0, 0.001, 0.0, 0.001)
+"""So many looks in a row, with so much real time before each, must find everything at rest: bytes on their way over
+loopback are seen by nobody, and have arrived a turn or two later.
+"""
 
 
 class NotQuiet(RuntimeError):
@@ -213,12 +214,16 @@ class Conductor:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._stall_s
         looks = 0
-        while looks < _QUIET_LOOKS:
-            await asyncio.sleep(_LOOK_S)
+        while looks < len(_LOOKS_S):
+            await asyncio.sleep(_LOOKS_S[looks])
             busy = [name for name, is_quiet in self._quiet.items() if not is_quiet()]
             next_ms = self._clock.next_alarm_ms()
             is_due = next_ms is not None and next_ms <= self._clock.now_ms()
-            looks = 0 if busy or is_due else looks + 1
+            if busy or is_due:
+                looks = 0
+                await asyncio.sleep(_LOOKS_S[1])
+            else:
+                looks += 1
             if loop.time() > until_s:
                 raise NotQuiet(f"still at work: {', '.join(busy) or 'an alarm that is due'}")
 

@@ -5,7 +5,7 @@ of the judgement, and a story counts only if it said exactly what it must.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, TypeAlias
 
@@ -103,6 +103,15 @@ class DemoReport(msgspec.Struct, frozen=True):
         return not self.missing and not self.findings and all(told.is_exact for told in self.told)
 
 
+class Played(msgspec.Struct, frozen=True):
+    """What the receivers of each form got while the stories were played to their ends."""
+
+    stories: tuple[Story, ...]
+    names: tuple[str, ...]
+    requests: dict[Form, list[Caught]]
+    took_s: float
+
+
 async def run_demo(
     open_home: OpenHome,
     out: Out,
@@ -110,10 +119,20 @@ async def run_demo(
     stories: Sequence[Story] = STORIES,
     break_law: str | None = None,
 ) -> DemoReport:
-    """Play the stories and report; everything was at real receivers before a line is judged.
+    """Play the stories, judge what came, and report.
 
     ``break_law`` (swap, drop or duplicate) spoils what was received before it is judged, to prove that the judge sees.
     """
+    played = await play(open_home, stories)
+    if break_law is not None:
+        spoil(played.requests[Form.FORM], break_law)
+    report = judge(played)
+    tell(report, out)
+    return report
+
+
+async def play(open_home: OpenHome, stories: Sequence[Story] = STORIES) -> Played:
+    """Play the stories on one node, and return once nothing is left to happen."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     world = World(VirtualClock(START_MS))
@@ -124,11 +143,7 @@ async def run_demo(
         finally:
             await world.close()
     requests = {form: list(world.receivers[form.value].caught) for form in RECEIVERS}
-    if break_law is not None:
-        spoil(requests[Form.FORM], break_law)
-    report = _judge(names, stories, requests, loop.time() - began_s)
-    _tell(report, out)
-    return report
+    return Played(tuple(stories), tuple(names), requests, loop.time() - began_s)
 
 
 async def _play(world: World, stories: Sequence[Story]) -> list[str]:
@@ -212,16 +227,12 @@ def spoil(requests: list[Caught], how: str) -> None:
             raise ValueError(f"{how!r} breaks no law: swap, drop or duplicate")
 
 
-def _judge(
-    names: Sequence[str],
-    stories: Sequence[Story],
-    requests: Mapping[Form, Sequence[Caught]],
-    took_s: float,
-) -> DemoReport:
+def judge(played: Played) -> DemoReport:
+    """Judge what came against the laws, and each story against what it must say."""
     told: list[Told] = []
     seen: dict[Form, dict[str, int]] = {}
     findings: list[str] = []
-    for form, caught in requests.items():
+    for form, caught in played.requests.items():
         book = Book(caught)
         findings += [f"{form.value}: {finding}" for finding in book.judge()]
         by_name = {life.dispatch[1]: life for life in book.lives.values()}
@@ -231,13 +242,14 @@ def _judge(
                 seen[form][status] = seen[form].get(status, 0) + 1
         told += [
             Told(story, form, tuple(by_name[name].statuses) if name in by_name else ())
-            for name, story in zip(names, stories, strict=True)
+            for name, story in zip(played.names, played.stories, strict=True)
         ]
-    callbacks = sum(len(caught) for caught in requests.values())
-    return DemoReport(tuple(told), seen, tuple(findings), callbacks, took_s)
+    callbacks = sum(len(caught) for caught in played.requests.values())
+    return DemoReport(tuple(told), seen, tuple(findings), callbacks, played.took_s)
 
 
-def _tell(report: DemoReport, out: Out) -> None:
+def tell(report: DemoReport, out: Out) -> None:
+    """Say what came of each story, the table of statuses by form, and every broken law."""
     by_story: dict[str, list[Told]] = {}
     for told in report.told:
         by_story.setdefault(told.story.title, []).append(told)

@@ -8,18 +8,31 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from homing.channels.push import Platform, PushRequest
 from homing.clock import Alarm, Clock
-from homing.simulator.backend import Refused
+from homing.device import Device, Event, Gone, Message
+from homing.device.errors import DeviceError
+from homing.device.http import call
 from homing.simulator.habits import Habit
-from homing.simulator.links import Account, Frame, Kind, Link, PollLink, Session, SocketLink, log_in
+from homing.simulator.links import Kind, Link, PollLink, SocketLink
 from homing.simulator.push import Line, SimulatedPush
 from homing.telemetry import LogEvent, logger
 
 LINGERS_MS: Final = 20_000
 """How long a phone that was woken stays connected after the last thing it did."""
 _AGAIN_MS: Final = 5_000
-_FAULTS: Final = (OSError, TimeoutError, Refused)
+_FAULTS: Final = (OSError, TimeoutError, DeviceError)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What a person types into the app once, and where the app connects to."""
+
+    url: str
+    app_key: str
+    identifier: str
+    password: str
 
 
 class Phone:
@@ -37,17 +50,17 @@ class Phone:
     ) -> None:
         self.name = name
         self.habit = habit
-        self.stored: dict[str, Frame] = {}
-        """Message id → its frame, in the order in which they were stored."""
+        self.stored: dict[str, Message] = {}
+        """By id, in the order in which they were stored."""
         self.read: list[str] = []
-        self.told: list[Frame] = []
-        """Frames of other kinds: read elsewhere, gone, sent, bye."""
+        self.told: list[Event] = []
+        """What else came: read elsewhere, gone, sent."""
         self._account = account
         self._clock = clock
         self._platform = platform
         self._service = service
-        self._session: Session | None = None
-        self._link: Link | None = None
+        self._device = Device(account.url, account.app_key, name=name, platform=platform)
+        self._link: Link = (PollLink if habit.is_polling else SocketLink)(self._device)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarms: set[Alarm] = set()
         self._linger: Alarm | None = None
@@ -57,10 +70,9 @@ class Phone:
 
     async def start(self) -> None:
         """Log in, register for push, and connect where the habit is to be connected."""
-        session = await log_in(self._account, f"sim-{self.name}", self._platform, self.name)
-        self._session = session
-        self._link = PollLink(session) if self.habit.is_polling else SocketLink(session)
-        token = await session.register(self._platform, f"simulated-{self.name}")
+        self._device.device_id = f"sim-{self.name}"
+        await self._device.login(self._account.identifier, self._account.password)
+        token = await self._register()
         self._service.register(token, Line(self._woken, self.habit.push))
         if self.habit.is_linked:
             await self._online()
@@ -78,8 +90,7 @@ class Phone:
             self._linger.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        if self._link is not None:
-            await self._link.close()
+        await self._link.close()
 
     async def do(self, what: str, text: str = "") -> None:
         """Do by hand: online, offline, ack, read (everything stored and unread) or send; `ValueError` for anything else."""
@@ -96,8 +107,7 @@ class Phone:
             case "send":
                 await self._online()
                 self._sent += 1
-                if self._link is not None:
-                    await self._link.send(text, f"{self.name}-{self._sent}")
+                await self._link.send(text, f"{self.name}-{self._sent}")
             case _:
                 raise ValueError(f"{what!r} is nothing a phone can do: online, offline, ack, read, send")
 
@@ -108,16 +118,13 @@ class Phone:
 
     async def _online(self) -> None:
         async with self._opening:
-            link = self._link
-            if link is None or self._is_closed or link.is_open:
-                return
-            await link.open(self._frame)
-            self._stay()
+            if not self._is_closed and not self._link.is_open:
+                await self._link.open(self._hear)
+                self._stay()
 
     async def _offline(self) -> None:
         async with self._opening:
-            if self._link is not None:
-                await self._link.close()
+            await self._link.close()
 
     def _stay(self) -> None:
         """Disconnect a while after the last thing done, unless the app is open."""
@@ -128,19 +135,18 @@ class Phone:
                 self._clock.now_ms() + LINGERS_MS, lambda: self._spawn(self._offline())
             )
 
-    def _frame(self, frame: Frame) -> None:
-        if frame["type"] != "msg":
-            self.told.append(frame)
-            if frame["type"] == "gone" and self.habit.is_repeating and frame["messageId"] in self.stored:
-                self._later(0, lambda: self._say("read", [frame["messageId"]]))
+    def _hear(self, event: Event) -> None:
+        if not isinstance(event, Message):
+            self.told.append(event)
+            if isinstance(event, Gone) and self.habit.is_repeating and event.id in self.stored:
+                self._later(0, lambda: self._say("read", [event.id]))
             return
-        message_id: str = frame["messageId"]
-        is_new = message_id not in self.stored
-        self.stored.setdefault(message_id, frame)
+        is_new = event.id not in self.stored
+        self.stored.setdefault(event.id, event)
         self._stay()
         if self.habit.acks_in_ms is not None:
             # A repeat is dropped but acknowledged again: the first acknowledgement may have been lost.
-            self._later(self.habit.acks_in_ms, lambda: self._ack(message_id, is_new=is_new))
+            self._later(self.habit.acks_in_ms, lambda: self._ack(event.id, is_new=is_new))
 
     async def _ack(self, message_id: str, *, is_new: bool) -> None:
         await self._online()
@@ -153,21 +159,31 @@ class Phone:
         await self._say("read", [message_id])
 
     async def _say(self, kind: Kind, message_ids: list[str]) -> None:
-        if self._link is None or not message_ids:
+        if not message_ids:
             return
         times = 2 if self.habit.is_repeating else 1
         for _ in range(times):
-            await self._link.receipt(kind, message_ids, self._own_times(kind, message_ids))
+            await self._link.receipt(kind, message_ids, self._own_time(kind))
         if kind == "read":
             self.read += [one for one in message_ids if one not in self.read]
         self._stay()
 
-    def _own_times(self, kind: Kind, message_ids: list[str]) -> dict[str, str]:
+    def _own_time(self, kind: Kind) -> str | None:
         if self.habit.clock_error_ms is None:
-            return {}
+            return None
         wrong_ms = self._clock.now_ms() + self.habit.clock_error_ms[kind == "read"]
-        wrong = datetime.fromtimestamp(wrong_ms / 1000, UTC).isoformat()
-        return dict.fromkeys(message_ids, wrong)
+        return datetime.fromtimestamp(wrong_ms / 1000, UTC).isoformat()
+
+    async def _register(self) -> str:
+        """Hand over this phone's push token; return it as push services will be told it."""
+        token = f"simulated-{self.name}"
+        if self._platform != "web":
+            await self._device.set_push_token(self._platform, token)
+            return token
+        subscription = {"endpoint": f"https://push.simulated/{token}", "keys": {"auth": "", "p256dh": ""}}
+        wish = {"platform": "web", "subscription": subscription}
+        await call(self._account.url, "PUT", "/device/1/push-token", token=self._device.token, body=wish)
+        return msgspec.json.encode(subscription).decode()
 
     def _later(self, after_ms: int, doing: Callable[[], Coroutine[Any, Any, None]]) -> None:
         alarms: list[Alarm] = []

@@ -16,8 +16,7 @@ from homing.simulator.backend import Backend, Refused
 from homing.simulator.carriers import SimulatedCarrier
 from homing.simulator.clock import Conductor, SkipClock, SteerableClock, VirtualClock
 from homing.simulator.habits import HABITS
-from homing.simulator.links import Account
-from homing.simulator.phones import Phone
+from homing.simulator.phones import Account, Phone
 from homing.simulator.push import all_platforms
 from homing.simulator.receivers import Receiver
 
@@ -108,14 +107,17 @@ class World:
         except Refused as refused:
             if refused.status != 409:
                 raise
-        account = Account(self.backend.host, self.backend.port, app.app_key, name, password)
+        url = f"http://{self.backend.host}:{self.backend.port}"
+        account = Account(url, app.app_key, name, password)
         phones = []
         for number_of_device in range(HABITS[habit].devices):
-            device = name if number_of_device == 0 else f"{name}-tablet"
+            device, does = name, HABITS[habit]
+            if number_of_device > 0:  # only one of them is looked at
+                device, does = f"{name}-tablet", msgspec.structs.replace(does, reads_in_ms=None)
             phone = Phone(
                 device,
                 account,
-                HABITS[habit],
+                does,
                 self.clock,
                 platform=platform,
                 service=self.push[platform],
