@@ -11,7 +11,8 @@ from tests.channels.town import town
 from homing.channels import courier as courier_module
 from homing.channels.push import PushOutcome, PushRequest, PushVerdict
 from homing.channels.retry import push_delay_ms, sms_delay_ms
-from homing.channels.sms import SmsRequest, SmsUnanswered
+from homing.channels.sms import SmsReceipt, SmsRequest, SmsUnanswered
+from homing.lifecycle.dispatch import SmsOutcome
 from homing.model import CommandKind
 from homing.simulator.clock import VirtualClock
 
@@ -168,3 +169,27 @@ def test_retries_grow_to_a_bound() -> None:
     assert push_delay_ms("android", 0, 90_000, 0.0) == 90_000
     assert push_delay_ms("ios", 0, 1, 0.0) == 1_000
     assert [sms_delay_ms(tries, None, 1.0) for tries in (0, 1, 20)] == [5_500, 11_000, 330_000]
+
+
+def test_answers_and_receipts_are_counted(run: Run) -> None:
+    """Each answer of a push service and a carrier, and each receipt, is one count under its name."""
+
+    class Counted:
+        def __init__(self) -> None:
+            self.said: list[tuple[str, str]] = []
+
+        def push(self, service: str, outcome: str) -> None:
+            self.said.append((service, outcome))
+
+        def sms(self, carrier: str, outcome: str) -> None:
+            self.said.append((carrier, outcome))
+
+    async def story() -> None:
+        counts, carrier = Counted(), ScriptedCarrier()
+        async with town({"ios": ScriptedPush()}, carrier, counts=counts) as it:
+            it.house.message(device("a"), fallback_s=60)
+            await it.after(60)
+            await carrier.report(SmsReceipt("tim", "id1", SmsOutcome.DELIVERED))
+        assert counts.said == [("ios", "accepted"), ("tim", "submitted"), ("tim", "receipt_delivered")]
+
+    run(story())

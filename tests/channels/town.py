@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from tests.channels.fakes import House
 
 from homing.channels.courier import ChannelCourier
-from homing.channels.ports import Channels
+from homing.channels.ports import Channels, Counts
 from homing.channels.push import Platform, PushService
 from homing.channels.sms import Carrier
 from homing.channels.texting import WhenUnknown
@@ -33,6 +33,7 @@ async def town(
     *,
     when_unknown: WhenUnknown = WhenUnknown.RESEND,
     house: House | None = None,
+    counts: Counts | None = None,
 ) -> AsyncIterator[Town]:
     """Start a courier with these channels; stops it in the end."""
     clock = house.clock if house else VirtualClock()
@@ -48,6 +49,7 @@ async def town(
         [carrier] if carrier else [],
         when_unknown=when_unknown,
         rng=random.Random(1),
+        counts=counts,
     )
     house.sink = courier.committed
     await courier.start()

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from homing.channels.ports import ChannelsFor, Commands, Devices, Jobs, Recorder
+from homing.channels.ports import ChannelsFor, Commands, Counts, Devices, Jobs, Recorder, Uncounted
 from homing.channels.pushing import Pusher
 from homing.channels.receipts import Receipts
 from homing.channels.sms import Carrier, SmsReceipt
@@ -49,15 +49,17 @@ class ChannelCourier:
         *,
         when_unknown: WhenUnknown = WhenUnknown.RESEND,
         rng: random.Random | None = None,
+        counts: Counts | None = None,
     ) -> None:
         rng = rng or random.Random()
+        counts = counts or Uncounted()
         self._recorder = recorder
         self._commands = commands
         self._jobs = jobs
         self._clock = clock
-        self._pusher = Pusher(recorder, devices, clock, channels_for, rng)
-        self._texter = Texter(recorder, clock, channels_for, rng, when_unknown)
-        self._receipts = Receipts(recorder, jobs, clock)
+        self._pusher = Pusher(recorder, devices, clock, channels_for, rng, counts)
+        self._texter = Texter(recorder, clock, channels_for, rng, when_unknown, counts)
+        self._receipts = Receipts(recorder, jobs, clock, counts)
         self._backlog: deque[CommandWork] = deque()
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()

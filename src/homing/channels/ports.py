@@ -69,6 +69,28 @@ class Devices(Protocol):
         ...
 
 
+class Counts(Protocol):
+    """The metrics, as far as channels are counted."""
+
+    def push(self, service: str, outcome: str) -> None:
+        """One answer of a push service."""
+        ...
+
+    def sms(self, carrier: str, outcome: str) -> None:
+        """One answer or receipt of a carrier."""
+        ...
+
+
+class Uncounted:
+    """Nobody counts."""
+
+    def push(self, service: str, outcome: str) -> None:
+        """See `Counts.push`."""
+
+    def sms(self, carrier: str, outcome: str) -> None:
+        """See `Counts.sms`."""
+
+
 class Channels(msgspec.Struct, frozen=True):
     """The ways to people that an application has; a platform without a service cannot be woken."""
 

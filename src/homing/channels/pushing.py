@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from homing.channels.ports import ChannelsFor, Devices, Recorder
+from homing.channels.ports import ChannelsFor, Counts, Devices, Recorder
 from homing.channels.push import (
     PATIENCE_MS,
     Platform,
@@ -50,12 +50,14 @@ class Pusher:
         clock: Clock,
         channels_for: ChannelsFor,
         rng: random.Random,
+        counts: Counts,
     ) -> None:
         self._recorder = recorder
         self._devices = devices
         self._clock = clock
         self._channels_for = channels_for
         self._rng = rng
+        self._counts = counts
 
     async def push(self, work: CommandWork, job: PushJob) -> None:
         """Push to every device that is not done with, tell the outcomes, and finish or put off the command."""
@@ -102,6 +104,7 @@ class Pusher:
         done = list(progress.done)
         now_ms = self._clock.now_ms()
         for request, outcome in answers:
+            self._counts.push(request.platform, outcome.verdict.name.lower())
             if outcome.verdict is PushVerdict.TRY_LATER:
                 until_ms = min(job.expires_at_ms, progress.since_ms + PATIENCE_MS[request.platform])
                 wait_ms = push_delay_ms(

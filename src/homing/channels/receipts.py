@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from homing.channels.ports import Jobs, Recorder
+from homing.channels.ports import Counts, Jobs, Recorder
 from homing.channels.sms import SmsReceipt
 from homing.clock import Alarm, Clock
 from homing.lifecycle.dispatch import Fallback, SmsReport
@@ -27,10 +27,11 @@ class _Parked(msgspec.Struct):
 class Receipts:
     """Finds the dispatch of each receipt and records it."""
 
-    def __init__(self, recorder: Recorder, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, jobs: Jobs, clock: Clock, counts: Counts) -> None:
         self._recorder = recorder
         self._jobs = jobs
         self._clock = clock
+        self._counts = counts
         self._parked: dict[tuple[str, str], _Parked] = {}
 
     async def take(self, receipt: SmsReceipt) -> bool:
@@ -76,6 +77,7 @@ class Receipts:
         said = {"carrier": receipt.carrier, "id": receipt.id, "outcome": receipt.outcome.name}
         if receipt.detail is not None:
             said["reason"] = receipt.detail
+        self._counts.sms(receipt.carrier, f"receipt_{receipt.outcome.name.lower()}")
         logger().debug(LogEvent.SMS_REPORTED, carrier=receipt.carrier, outcome=receipt.outcome.name)
         await self._recorder.record(
             [

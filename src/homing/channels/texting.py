@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from homing.channels.ports import ChannelsFor, Recorder
+from homing.channels.ports import ChannelsFor, Counts, Recorder
 from homing.channels.retry import sms_delay_ms
 from homing.channels.sms import (
     Carrier,
@@ -35,6 +35,12 @@ UNKNOWN_WAIT_MS: Final = 30_000
 """How long after a submission without an answer a receipt may still tell what became of it (DESIGN.md §7)."""
 _GOES_ON: Final = frozenset({None, "sms_submitted_again"})
 _AGAIN_MS: Final = 1_000
+_COUNTED: Final[dict[type[SmsAnswer], str]] = {
+    SmsSubmitted: "submitted",
+    SmsRefusedAt: "refused",
+    SmsTryLater: "try_later",
+    SmsUnanswered: "unanswered",
+}
 
 
 class WhenUnknown(StrEnum):
@@ -60,12 +66,14 @@ class Texter:
         channels_for: ChannelsFor,
         rng: random.Random,
         when_unknown: WhenUnknown,
+        counts: Counts,
     ) -> None:
         self._recorder = recorder
         self._clock = clock
         self._channels_for = channels_for
         self._rng = rng
         self._when_unknown = when_unknown
+        self._counts = counts
 
     async def send(self, work: CommandWork, job: SmsJob) -> None:
         """Send the SMS if it is still due, tell the outcome, and finish or put off the command."""
@@ -131,6 +139,7 @@ class Texter:
             return SmsUnanswered(type(error).__name__)
 
     def _tell(self, work: CommandWork, carrier: Carrier, answer: SmsAnswer, submitted_ms: int) -> None:
+        self._counts.sms(carrier.name, _COUNTED[type(answer)])
         match answer:
             case SmsSubmitted(ids):
                 detail = _detail(carrier=carrier.name, ids=list(ids))
