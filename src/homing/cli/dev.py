@@ -22,8 +22,8 @@ from homing.callbacks.guard import check_saved_url
 from homing.cli.exits import usage
 from homing.cli.feed import Feed
 from homing.cli.panel import Wish, panel
-from homing.cli.serving import when_told
 from homing.cli.settings import store_url
+from homing.cli.signals import when_told
 from homing.cli.target import DEV_FILE
 from homing.clock import Clock, RealClock
 from homing.config import Settings, load

@@ -8,7 +8,7 @@ import typer
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
 from homing.cli.render import field, harmless, say
-from homing.cli.secrets import give_once
+from homing.cli.secrets import give_once, place_for
 from homing.cli.session import (
     AppOption,
     LimitOption,
@@ -77,10 +77,11 @@ def _commands(kind: str, plural: str) -> Mapping[str, Callable[..., None]]:
         body = _body(address, form, statuses, description, timestamp_precision)
         if body.get("statuses") is None:
             body.pop("statuses", None)
-        made = session.api.call("POST", _where(session, app), {**body, "kind": kind})
-        _warn(made)
-        told = f"{what} {made['id']}: {made['form']} to {harmless(made['url'])}; its secret is shown once"
-        give_once(session.out, made, ("secret",), secret_file, told)
+        with place_for(secret_file):
+            made = session.api.call("POST", _where(session, app), {**body, "kind": kind})
+            _warn(made)
+            told = f"{what} {made['id']}: {made['form']} to {harmless(made['url'])}; its secret is shown once"
+            give_once(session.out, made, ("secret",), secret_file, told)
 
     @talks
     def update(

@@ -1,14 +1,12 @@
 """What `homing play` shows: each callback that comes, decoded and raw, and what is wrong with it or with the order."""
 
-import asyncio
 import contextlib
-import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from homing.cli.exits import ExitCode
 from homing.cli.render import harmless, say
+from homing.cli.signals import when_told
 from homing.contract.notification import StatusNotification, keys
 from homing.simulator.judge import Book
 from homing.simulator.receivers import Caught, Receiver
@@ -18,7 +16,7 @@ RAW_CHARS = 2_000
 
 
 async def played(port: int, behaviour: str, secret: str | None) -> int:
-    """Receive until interrupted; `ValueError` for an unknown behaviour, `OSError` when the port is taken."""
+    """Receive until a signal and return the exit code; `OSError` when the port is taken."""
     receiver = Receiver("play", secret=secret, is_told=behaviour)
     books: defaultdict[tuple[str, str], Book] = defaultdict(Book)
 
@@ -38,18 +36,10 @@ async def played(port: int, behaviour: str, secret: str | None) -> int:
     await receiver.start(port)
     await receiver.becomes(behaviour)
     say(f"callbacks to {receiver.url} are shown and answered “{behaviour}”; Ctrl-C ends")
-    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    for number, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
-        asyncio.get_running_loop().add_signal_handler(number, _end, ended, code)
-    await ended
+    code = await when_told()
     with contextlib.suppress(OSError):
         await receiver.close()
-    return ended.result()
-
-
-def _end(ended: "asyncio.Future[int]", code: int) -> None:
-    if not ended.done():
-        ended.set_result(code)
+    return code
 
 
 def shown(caught: Caught) -> Iterator[str]:

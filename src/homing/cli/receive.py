@@ -230,7 +230,12 @@ def play(
 ) -> int:
     """Receive callbacks: show each decoded and raw, verify it, check the order, and misbehave on demand."""
     from homing.cli.playing import played
+    from homing.simulator.answers import behaviour as named
 
+    try:
+        named(behaviour)
+    except ValueError as error:
+        raise usage(str(error)) from error
     try:
         key = _secret(secret, secret_file)
     except CliError:
@@ -242,8 +247,6 @@ def play(
         return asyncio.run(played(port, behaviour, key))
     except OSError as error:
         raise usage(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
-    except ValueError as error:
-        raise usage(str(error)) from error
 
 
 COMMANDS: Final[Mapping[str, Callable[..., int | None]]] = {"verify": verify, "sign": sign, "play": play}

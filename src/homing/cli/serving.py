@@ -1,18 +1,12 @@
-"""Runs a node until a signal ends it: SIGTERM drains and is success, Ctrl-C drains too; a second signal does not wait."""
-
-import asyncio
-import signal
+"""Runs a production node until a signal ends it: what is under way is ended first."""
 
 import uvloop
 
-from homing.cli.exits import ExitCode
+from homing.cli.signals import when_told
 from homing.config import Settings
 from homing.node import Node
 from homing.server import bind
 from homing.telemetry import configure
-
-ENDS = {signal.SIGTERM: ExitCode.DONE, signal.SIGINT: ExitCode.INTERRUPTED}
-"""Signal → how the process ends when it comes."""
 
 
 def run_node(settings: Settings) -> int:
@@ -35,20 +29,3 @@ async def _serve(settings: Settings) -> int:
             await node.close()
     finally:
         listener.close()
-
-
-def when_told() -> "asyncio.Future[int]":
-    """Return a future that the first signal ends with the exit code; after it, signals kill as usual."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-    for number, code in ENDS.items():
-        loop.add_signal_handler(number, _end, ended, code)
-    return ended
-
-
-def _end(ended: "asyncio.Future[int]", code: int) -> None:
-    loop = asyncio.get_running_loop()
-    for number in ENDS:
-        loop.remove_signal_handler(number)
-    if not ended.done():
-        ended.set_result(code)

@@ -8,7 +8,7 @@ import typer
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
 from homing.cli.render import field
-from homing.cli.secrets import give_once
+from homing.cli.secrets import give_once, place_for
 from homing.cli.session import (
     LimitOption,
     NoInputOption,
@@ -73,9 +73,12 @@ def create(
     }
     if expires is not None:
         body["expiresInSeconds"] = seconds(expires, "--expires")
-    made = session.api.call("POST", WHERE, body)
-    told = f"{made['kind']} {made['id']} “{name}” may {', '.join(made['scopes'])}; it is shown once"
-    give_once(session.out, made, ("clientId", "clientSecret") if client else ("token",), secret_file, told)
+    with place_for(secret_file):
+        made = session.api.call("POST", WHERE, body)
+        told = f"{made['kind']} {made['id']} “{name}” may {', '.join(made['scopes'])}; it is shown once"
+        give_once(
+            session.out, made, ("clientId", "clientSecret") if client else ("token",), secret_file, told
+        )
 
 
 @talks

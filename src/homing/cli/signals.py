@@ -1,0 +1,27 @@
+"""How a signal ends a verb that runs: SIGTERM is success, Ctrl-C is 130; the second one does not wait."""
+
+import asyncio
+import signal
+from typing import Final
+
+from homing.cli.exits import ExitCode
+
+ENDS: Final = {signal.SIGTERM: ExitCode.DONE, signal.SIGINT: ExitCode.INTERRUPTED}
+"""Signal → how the process ends when it comes."""
+
+
+def when_told() -> "asyncio.Future[int]":
+    """Return a future that the first signal ends with the exit code; after it, signals kill as usual."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+    for number, code in ENDS.items():
+        loop.add_signal_handler(number, _end, ended, code)
+    return ended
+
+
+def _end(ended: "asyncio.Future[int]", code: int) -> None:
+    loop = asyncio.get_running_loop()
+    for number in ENDS:
+        loop.remove_signal_handler(number)
+    if not ended.done():
+        ended.set_result(code)
