@@ -1,7 +1,7 @@
 """The courier's own duties: what it claims, how much it takes, that a restart finds everything, and that it rests."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +12,14 @@ from homing.channels import courier as courier_module
 from homing.channels.push import PushOutcome, PushRequest, PushVerdict
 from homing.channels.retry import push_delay_ms, sms_delay_ms
 from homing.channels.sms import SmsReceipt, SmsRequest, SmsUnanswered
+from homing.errors import Unavailable
 from homing.lifecycle.dispatch import SmsOutcome
 from homing.model import CommandKind
 from homing.simulator.clock import VirtualClock
+from homing.store.batch import CommandWork, Outlook
+from homing.store.changes import Change
+from homing.store.port import Applied
+from homing.store.views import PushJob
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -153,6 +158,101 @@ def test_closing_waits_for_what_is_in_flight(run: Run) -> None:
                 await asyncio.sleep(0)
             assert len(service.asked) == 1
             assert "PushSent" in it.house.said[key]
+
+    run(story())
+
+
+class Fails(House):
+    """A house whose store fails once at each thing that is asked of it."""
+
+    def __init__(self, clock: VirtualClock, *, what: str) -> None:
+        super().__init__(clock)
+        self.left = {what}
+
+    def _fail(self, what: str) -> None:
+        if what in self.left:
+            self.left.remove(what)
+            raise Unavailable
+
+    async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
+        self._fail("push_jobs")
+        return await super().push_jobs(keys)
+
+    async def claim_commands(self, limit: int) -> list[CommandWork]:
+        if self.said:  # not at the start
+            self._fail("claim_commands")
+        return await super().claim_commands(limit)
+
+    async def outlook(self) -> Outlook:
+        if self.said:
+            self._fail("outlook")
+        return await super().outlook()
+
+    async def apply(self, change: Change) -> Applied:
+        self._fail("apply")
+        return await super().apply(change)
+
+
+@pytest.mark.parametrize("what", ["push_jobs", "claim_commands", "outlook", "apply"])
+def test_a_store_that_fails_once_costs_no_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whatever the courier asks of the store may fail: the push is done all the same, a little later."""
+
+    async def story() -> None:
+        house = Fails(VirtualClock(), what=what)
+        service = ScriptedPush(
+            PushOutcome(PushVerdict.TRY_LATER), PushOutcome(PushVerdict.TOKEN_INVALID, "410")
+        )
+        async with town({"ios": service}, house=house) as it:
+            key = house.message(device("a"))
+            await it.after(10)
+            assert house.said[key] == ["enqueued", "iOSErrorInvalidToken"]
+            assert not house.left
+            assert not house.commands
+
+    monkeypatch.setattr(courier_module, "_AFTER_FAILURE_S", 0.001)
+    monkeypatch.setattr(courier_module, "_ASK_EVERY_S", 0.0)
+    run(story())
+
+
+def test_the_sweep_finds_a_command_nobody_told_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A due command that never came with a commit is found by looking into the store now and then."""
+
+    async def story() -> None:
+        service = ScriptedPush()
+        async with town({"ios": service}) as it:
+            house = it.house
+            sink, house.sink = house.sink, lambda _batch, _committed: None
+            key = house.message(device("a"))
+            house.sink = sink
+            house.commands[key, CommandKind.PUSH] = (0, house.clock.now_ms(), None)
+            async with asyncio.timeout(5):
+                while not service.asked:
+                    await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
+    run(story())
+
+
+def test_closing_does_not_wait_for_ever(run: Run) -> None:
+    """A service that never answers holds up no shutdown; its command is still there for the next process."""
+
+    class Hangs(ScriptedPush):
+        async def push(self, job: PushRequest) -> PushOutcome:
+            self.asked.append(job)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def story() -> None:
+        service = Hangs()
+        async with town({"ios": service}) as it:
+            key = it.house.message(device("a"))
+            async with asyncio.timeout(5):
+                while not service.asked:
+                    await asyncio.sleep(0)
+                await it.courier.close(0.01)
+            assert (key, CommandKind.PUSH) in it.house.commands
 
     run(story())
 

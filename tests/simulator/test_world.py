@@ -11,7 +11,7 @@ from homing.device import ReadElsewhere
 from homing.simulator.backend import Backend, Refused
 from homing.simulator.clock import SkipClock, VirtualClock
 from homing.simulator.home import open_home
-from homing.simulator.world import Application, World, make_clock
+from homing.simulator.world import Application, World
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -251,11 +251,3 @@ def test_a_real_clock_cannot_be_pushed(run: Run) -> None:
             assert refused.value.status == 409
 
     run(story())
-
-
-def test_clocks_go_by_their_names() -> None:
-    """skip and virtual can be pushed; anything else is refused."""
-    assert isinstance(make_clock("skip"), SkipClock)
-    assert isinstance(make_clock("virtual"), VirtualClock)
-    with pytest.raises(ValueError, match="no clock"):
-        make_clock("x60")

@@ -28,6 +28,7 @@ HAND_OVER: Final = 100
 """Commands whose jobs are asked of the store in one query."""
 MAX_BACKLOG: Final = 20_000
 """Commands in memory; more go back to the store for a second."""
+GRACE_S: Final = 15.0
 _SWEEP_S: Final = 30.0
 _AFTER_FAILURE_S: Final = 1.0
 _BACK_MS: Final = 1_000
@@ -104,8 +105,11 @@ class ChannelCourier:
         overdue = bool(self._due) and self._due[0] <= self._clock.now_ms()
         return not (self._backlog or self._in_flight or self._tasks or self._is_claiming or overdue)
 
-    async def close(self) -> None:
-        """Let what is in flight finish, take nothing more; the rest stays in the store. Harmless when repeated."""
+    async def close(self, grace_s: float = GRACE_S) -> None:
+        """Let what is in flight finish, for ``grace_s`` of real time, and take nothing more. Harmless when repeated.
+
+        The rest stays in the store, and the next process finds it as it finds what a crash left.
+        """
         self._is_closed = True
         self._backlog.clear()
         self._receipts.close()
@@ -114,8 +118,13 @@ class ChannelCourier:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        until_s = asyncio.get_running_loop().time() + grace_s
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            left_s = until_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                for task in self._tasks:
+                    task.cancel()
+            await asyncio.wait(self._tasks, timeout=max(left_s, 0.1))
 
     def _take(self, works: Sequence[CommandWork]) -> None:
         room = max(0, MAX_BACKLOG - len(self._backlog))

@@ -14,7 +14,7 @@ from homing.channels.push import Platform
 from homing.clock import Clock
 from homing.simulator.backend import Backend, Refused
 from homing.simulator.carriers import SimulatedCarrier
-from homing.simulator.clock import Conductor, SkipClock, SteerableClock, VirtualClock
+from homing.simulator.clock import Conductor, SkipClock, VirtualClock
 from homing.simulator.habits import HABITS
 from homing.simulator.phones import Account, Phone
 from homing.simulator.push import all_platforms
@@ -174,12 +174,3 @@ class World:
             "receivers": lambda: all(receiver.is_quiet() for receiver in self.receivers.values()),
             "carrier": self.carrier.is_quiet,
         }
-
-
-def make_clock(kind: str) -> SteerableClock:
-    """Return a clock by its name: skip or virtual; `ValueError` for another."""
-    if kind == "skip":
-        return SkipClock()
-    if kind == "virtual":
-        return VirtualClock()
-    raise ValueError(f"{kind!r} is no clock that can be pushed: skip or virtual")
