@@ -26,7 +26,6 @@ def serve(
     ] = None,
 ) -> int:
     """Run a production node until SIGTERM. The first start makes the store and an admin token (DATA/admin-token)."""
-    from homing.cli.serving import run_node
     from homing.config import load
 
     flags = {
@@ -34,7 +33,10 @@ def serve(
         "server.roles": None if roles is None else tuple(one.strip() for one in roles.split(",")),
         "store.url": store_url(data),
     }
-    return run_node(load(config, flags=flags).settings)
+    settings = load(config, flags=flags).settings
+    from homing.cli.serving import run_node  # heavy: only when the settings are right
+
+    return run_node(settings)
 
 
 def dev(
