@@ -133,7 +133,9 @@ class Node:
             max_in_flight=MAX_IN_FLIGHT,
             counts=self.counters,
         )
-        self.channels = ChannelCourier(engine, store, store, store, clock, ends.channels_for, ends.carriers)
+        self.channels = ChannelCourier(
+            engine, store, store, store, clock, ends.channels_for, ends.carriers, counts=self.counters
+        )
         self.gateway = Gateway(
             engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online
         )

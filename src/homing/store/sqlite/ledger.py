@@ -77,6 +77,8 @@ class Writer:
                 # Written at once: a repeat of the same client_ref may stand in this very batch.
                 connection.execute(_SQL["add_incoming"], fold.writes.incoming.pop())
             committed.incomings.append(incoming.message_id if same is None else same[0])
+        if keyed := sum(accept.idempotency is not None for accept in batch.accepts):
+            drop_old_answers(connection, now_ms, 2 * keyed)
         committed.occurrences = self._advance(connection, fold, batch.occurrences)
         for note in batch.notes:
             fold.writes.history.append((note.key, now_ms, note.code, note.detail))
@@ -211,6 +213,11 @@ def keep_answer(connection: apsw.Connection, idempotency: Idempotency, answer: b
     connection.execute(
         _SQL["keep_answer"], (idempotency.scope, idempotency.key, idempotency.digest, answer, now_ms)
     )
+
+
+def drop_old_answers(connection: apsw.Connection, now_ms: int, most: int) -> None:
+    """Drop up to ``most`` answers past their day; called with each that is kept, so that the table does not grow."""
+    connection.execute(_SQL["drop_old_answers"], (now_ms - IDEMPOTENCY_MS, most))
 
 
 def _app(connection: apsw.Connection, app: int) -> App | None:

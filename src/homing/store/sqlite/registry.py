@@ -15,7 +15,7 @@ from homing.store.sql import load
 from homing.store.sqlite import registry_changes as of
 from homing.store.sqlite import registry_devices as device
 from homing.store.sqlite.database import Database
-from homing.store.sqlite.ledger import IDEMPOTENCY_MS, first_answer, keep_answer
+from homing.store.sqlite.ledger import drop_old_answers, first_answer, keep_answer
 from homing.store.sqlite.nouns import Row, fetch, to_app, to_device, to_endpoint, to_token, to_user
 
 _SQL: Final = load("sqlite", "registry")
@@ -48,7 +48,7 @@ class SqliteRegistry:
             value = _change(connection, change, now_ms)
             answer = b"" if render is None else render(value)
             keep_answer(connection, idempotency, answer, now_ms)
-            connection.execute(_SQL["sweep_answers"], (now_ms - IDEMPOTENCY_MS,))
+            drop_old_answers(connection, now_ms, 20)
             return Applied(value, answer)
 
         def tell(done: "asyncio.Future[Applied]") -> None:
@@ -77,7 +77,7 @@ class SqliteRegistry:
             now_ms = self._db.clock.now_ms()
             if first_answer(connection, idempotency, now_ms) is None:
                 keep_answer(connection, idempotency, answer, now_ms)
-                connection.execute(_SQL["sweep_answers"], (now_ms - IDEMPOTENCY_MS,))
+                drop_old_answers(connection, now_ms, 20)
 
         await self._db.write(work)
 

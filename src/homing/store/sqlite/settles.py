@@ -18,19 +18,26 @@ _SQL: Final = load("sqlite", "ledger")
 
 def settle(connection: apsw.Connection, settles: Sequence[Settle], epoch: int, now_ms: int) -> list[LaneWork]:
     """Write outcomes and return the events that lanes of ours hold and their courier does not know of."""
-    attempts = [_attempt(s) for s in settles if s.attempt is not None]
-    done = [(s.key, s.endpoint, 1 << (s.n - 1)) for s in settles if s.verdict is Verdict.DONE]
-    put_off = [
-        (s.key, s.endpoint, s.retry_at_ms, s.tries, epoch, 1 << (s.n - 1))
-        for s in settles if s.verdict is Verdict.RETRY
-    ]  # fmt: skip
-    _many(connection, "add_attempt", attempts)
+    attempts, done, put_off, left = [], [], [], []
+    drain = _SQL["drain_lane"]
+    for s in settles:
+        bit = 1 << (s.n - 1)
+        if s.attempt is not None:
+            attempts.append(_attempt(s))
+        if s.verdict is Verdict.RETRY:
+            put_off.append((s.key, s.endpoint, s.retry_at_ms, s.tries, epoch, bit))
+        elif s.verdict is Verdict.DEAD:
+            left.append(s)
+        else:
+            done.append((s.key, s.endpoint, bit))
+            connection.execute(drain, (s.key, s.endpoint, bit))
+            if not connection.changes():
+                left.append(s)
     more: list[LaneWork] = []
-    before = connection.total_changes()
-    _many(connection, "drain_lane", done)
-    if connection.total_changes() - before < len(settles) - len(put_off):
-        _clear(connection, settles, epoch, now_ms)
-        more = _forgotten(connection, settles, epoch)
+    if left:
+        _clear(connection, left, epoch, now_ms)
+        more = _forgotten(connection, left, epoch)
+    _many(connection, "add_attempt", attempts)
     _many(connection, "put_off", put_off)
     _many(connection, "add_done", done)
     return more

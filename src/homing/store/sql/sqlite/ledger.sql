@@ -129,3 +129,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: same_incoming
 SELECT id FROM incoming WHERE device = ? AND client_ref = ?;
+
+-- name: drop_old_answers
+-- A few at a time, as many as come: the table never grows beyond a day's keys, and no commit pays for a day at once.
+DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE at < ? ORDER BY at LIMIT ?);

@@ -223,8 +223,3 @@ FROM device AS d JOIN recipient AS r ON r.id = d.recipient WHERE d.token_digest 
 SELECT d.id, d.recipient, d.app, r.identifier, d.name, d.platform, d.token_digest, d.push_platform, d.push_token,
   d.push_environment, d.cursor, d.created_at, d.last_seen_at
 FROM device AS d JOIN recipient AS r ON r.id = d.recipient WHERE d.recipient = ? ORDER BY d.created_at, d.id;
-
--- name: sweep_answers
--- Answers past their day, a few with each change, so that the table does not grow.
-DELETE FROM idempotency WHERE (scope, key) IN
-  (SELECT scope, key FROM idempotency WHERE at <= ? ORDER BY at LIMIT 20);
