@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final, Literal, LiteralString, cast
+from typing import Final, Literal, LiteralString
 
 _NAME: Final = "-- name: "
 
@@ -37,7 +37,5 @@ def load(store: Literal["sqlite", "postgres"], file: str) -> Mapping[str, Litera
             lines.append(line)
         elif line.strip() and not line.startswith("--"):
             raise ValueError(f"{store}/{file}.sql has a statement without a name")
-    # The cast is the boundary: only files of this package become statements, so they are as good as literals.
-    return MappingProxyType(
-        {name: cast("LiteralString", "\n".join(body).strip()) for name, body in blocks.items()}
-    )
+    # Only files of this package become statements, so they are as good as literals.
+    return MappingProxyType({name: "\n".join(body).strip() for name, body in blocks.items()})
