@@ -36,6 +36,22 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock
     return opened
 
 
+@pytest.fixture(params=["sqlite-file"])
+def open_again(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
+    """Return what opens this test's store again and again, each time as another process would: the durable kinds."""
+    path = str(tmp_path / "homing.db")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Store]:
+        store = await SqliteStore.open(path, clock=clock)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    return opened
+
+
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Story = Callable[[Store], Coroutine[Any, Any, None]]
 WithStore = Callable[[Story], None]
