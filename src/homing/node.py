@@ -31,6 +31,7 @@ from homing.clock import Clock, RealClock
 from homing.config import Settings
 from homing.engine import Engine
 from homing.errors import ConfigError
+from homing.gateway.protocol import DeviceSocketProtocol
 from homing.gateway.server import Gateway
 from homing.model import Endpoint
 from homing.server import Asgi, Doors, HttpServer, bind
@@ -161,7 +162,9 @@ class Node:
 
     async def listen(self, listener: socket.socket | None = None) -> int:
         """Serve on a bound socket, or bind what the settings say; return the port."""
-        self._server = HttpServer(self.app, listener or bind(self.settings.server.listen))
+        self._server = HttpServer(
+            self.app, listener or bind(self.settings.server.listen), DeviceSocketProtocol
+        )
         await self._server.start()
         return self._server.port
 

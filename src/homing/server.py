@@ -107,13 +107,13 @@ class _Http(HttpToolsProtocol):
 
 
 class HttpServer:
-    """Serves an ASGI application on a socket that is already bound."""
+    """Serves an ASGI application on a socket that is already bound; ``sockets`` speaks on its WebSockets."""
 
-    def __init__(self, app: Asgi, listener: socket.socket) -> None:
+    def __init__(self, app: Asgi, listener: socket.socket, sockets: type[asyncio.Protocol]) -> None:
         config = uvicorn.Config(
             app,
             http=_Http,
-            ws="websockets-sansio",
+            ws=sockets,
             lifespan="off",
             log_config=None,
             access_log=False,
