@@ -28,28 +28,31 @@ def free_port() -> int:
         return port
 
 
-def environment(**changes: str) -> dict[str, str]:
+def environment(changes: dict[str, str]) -> dict[str, str]:
     """What the process sees: this one's environment without any setting of Homing, and what tests need."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HOMING_")}
-    return kept | {
-        "HOMING_ADMIN_TOKEN": ADMIN,
-        "HOMING_CALLBACKS__ALLOW": '["127.0.0.1/32"]',
-        "HOMING_CALLBACKS__RETRY_DELAYS_SECONDS": json.dumps(QUICK_RETRIES_S),
-        **changes,
-    }
+    return (
+        kept
+        | {
+            "HOMING_ADMIN_TOKEN": ADMIN,
+            "HOMING_CALLBACKS__ALLOW": '["127.0.0.1/32"]',
+            "HOMING_CALLBACKS__RETRY_DELAYS_SECONDS": json.dumps(QUICK_RETRIES_S),
+        }
+        | changes
+    )
 
 
 class Served:
     """One data directory and the process that serves it; it may be killed and started again on the same port."""
 
-    def __init__(self, data: Path, *, port: int | None = None, **changes: str) -> None:
+    def __init__(self, data: Path, *, port: int | None = None, changes: dict[str, str] | None = None) -> None:
         """``changes`` are environment variables."""
         self.data = data
         self.port = free_port() if port is None else port
         self.log_path = data.with_name(data.name + ".log")
         self.started_s = 0.0
         """When the process was last started, by the monotonic clock."""
-        self._environment = environment(**changes)
+        self._environment = environment(changes or {})
         self._log: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 

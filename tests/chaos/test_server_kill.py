@@ -84,7 +84,6 @@ class Run:
         assert await asyncio.to_thread(self.served.stop) == 0, self.served.log[-4000:]
         journal.calls = list(self.receivers.calls(self.starts_s))
         journal.rest = rest_of(self.served.data / "homing.db")
-        await self.receivers.close()
         print(
             f"\n{senders.repeats} requests repeated, {sum(phone.connections for phone in self.phones)} connections"
         )
