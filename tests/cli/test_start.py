@@ -19,6 +19,7 @@ import pytest
 
 from homing.cli.dev import opened
 from homing.cli.exits import CliError
+from homing.cli.panel import command
 from homing.cli.settings import settings_file
 from homing.config import KEYS, load
 
@@ -276,7 +277,7 @@ def test_dev_keeps_its_store_and_its_secret(tmp_path: Path) -> None:
     for count in (1, 2):
         with running(tmp_path, "dev", "--listen", "127.0.0.1:0", "--quiet") as dev:
             dev.until(r"^http://")
-            assert run(tmp_path, "send", "hi", "--to", "ann", "--wait", "read").returncode == 0
+            assert run(tmp_path, "send", "hi", "--to", "carol").returncode == 0
             listed = run(tmp_path, "messages", "list")
             assert len(listed.stdout.splitlines()) == count
             assert len(run(tmp_path, "endpoints", "list").stdout.splitlines()) == 1
@@ -317,6 +318,25 @@ def test_a_real_clock_cannot_be_pushed(tmp_path: Path) -> None:
         assert ended.returncode == 6
         assert "--clock skip" in ended.stderr
         assert dev.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("on_path", "called", "wanted"),
+    [
+        ("/usr/bin/homing", ".venv/bin/homing", "homing"),
+        (None, ".venv/bin/homing", ".venv/bin/homing"),
+        (None, "HERE/.venv/bin/homing", ".venv/bin/homing"),
+        (None, "/elsewhere/homing", "/elsewhere/homing"),
+    ],
+)
+def test_the_panel_says_how_this_homing_is_called(
+    on_path: str | None, called: str, wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By its name where the path has it, else as `make serve` called it: the lines can be copied."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _name: on_path)
+    monkeypatch.setattr("sys.argv", [called.replace("HERE", str(tmp_path))])
+    assert command() == wanted
 
 
 @pytest.mark.parametrize(

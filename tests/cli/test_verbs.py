@@ -60,6 +60,20 @@ def test_every_flag_of_a_verb_is_in_the_document(homing: Any) -> None:
                 assert flag in text, (words, flag)
 
 
+def test_the_readme_names_only_what_exists(homing: Any) -> None:
+    """Every `homing …` line of README.md is a verb with flags that it has."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    lines = re.findall(r"(?:^    |`|&& )homing ([a-z][^`#&\n]*)", text, re.M)
+    assert len(lines) > 5
+    for line in lines:
+        verb, *rest = line.split()
+        group: list[str] = next((rest[:1] for words in COMMANDS if len(words) == 2 and words[0] == verb), [])
+        ended = homing(verb, *group, "--help")
+        assert ended.code == 0, line
+        for flag in re.findall(r"--[a-z-]+", line):
+            assert flag in ended.out, line
+
+
 BAD: list[tuple[int, list[str]]] = [
     (2, ["sned"]),
     (2, ["--wrong"]),

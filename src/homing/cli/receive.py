@@ -12,7 +12,7 @@ import uuid_utils
 
 from homing.cli.captured import Captured, from_curl, from_parts, from_request
 from homing.cli.exits import CliError, ExitCode, usage
-from homing.cli.render import Out, Style, harmless, say, style_for
+from homing.cli.render import Out, Style, harmless, plain, say, style_for
 from homing.cli.secrets import read_secret
 from homing.cli.target import find_dev
 from homing.contract.decode import read
@@ -124,11 +124,12 @@ def _tell(out: Out, facts: Mapping[str, object]) -> None:
         out.document(facts)
         return
     for name, value in facts.items():
-        if isinstance(value, Mapping):
-            for key, text in value.items():
-                out.row([f"  {key}" if out.is_human else key, harmless(str(text)) if out.is_human else text])
-        else:
-            out.row([name, value])
+        rows = value.items() if isinstance(value, Mapping) else [(name, value)]
+        for key, one in rows:
+            if out.is_human:
+                out.line(f"{key:<14}  {harmless(plain(one))}")
+            else:
+                out.row([key, one])
 
 
 def _decoded(captured: Captured) -> dict[str, object]:

@@ -143,8 +143,10 @@ class Out:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="" if self._no_colour else "dim")
-        for column in columns:
-            table.add_column(column.title, overflow="fold")
+        for number, column in enumerate(columns):
+            table.add_column(
+                column.title, overflow="fold", no_wrap=number == 0
+            )  # the first one is to be copied
         for item in items:
             table.add_row(*(Text(self._human(column, column.value(item))) for column in columns))
         Console(file=self._stream, no_color=self._no_colour, highlight=False).print(table)

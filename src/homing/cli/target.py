@@ -67,7 +67,7 @@ def find(
     The token in ``dev.json`` is only ever sent to the address in it.
     """
     url = url or environment.get("HOMING_URL")
-    token = token or environment.get("HOMING_TOKEN")
+    token = token or environment.get("HOMING_TOKEN", "").strip() or None
     dev = find_dev(start or Path.cwd()) if url is None or token is None else None
     if url is None:
         if dev is None:
