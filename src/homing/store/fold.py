@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from homing.contract.status import NUMBER
-from homing.lifecycle.dispatch import Command, FallbackMode, Message, State
+from homing.lifecycle.dispatch import Command, FallbackMode, Message, Policy, State
 from homing.lifecycle.machine import begin, next_deadline, step
 from homing.lifecycle.policy import FallbackPlan, resolve
 from homing.model import INCOMING_POSITION, App, CommandKind, DispatchKey, FallbackSettings, dispatch_key
@@ -100,6 +100,15 @@ def _plan(settings: FallbackSettings | None) -> FallbackPlan:
     return FallbackPlan(mode, settings.on_undelivered_seconds, settings.on_unread_seconds)
 
 
+class _Beginning(NamedTuple):
+    """How every dispatch of one message to a known, or to an unknown, recipient begins."""
+
+    state: State
+    status: int
+    events: tuple[tuple[int, int, int], ...]
+    endpoints: list[int]
+
+
 class Fold:
     """One batch on its way into the store: fed with loaded rows, it fills `writes` and `committed`."""
 
@@ -135,40 +144,54 @@ class Fold:
         region = app.fallback.default_region
         message_id, ref, body, app_id = accept.message_id, accept.ref, accept.body, app.id
         writes.messages.append((message_id, app_id, ref, _encode(body), now_ms, policy.expires_at))
-        begins = (begin(False, policy, now_ms), begin(True, policy, now_ms))
-        deadline = next_deadline(begins[1].state)
+        # What is the same for every recipient is worked out once: a message may have a thousand.
+        unknown, known = self._beginning(False, policy, app_id), self._beginning(True, policy, app_id)
+        deadline = next_deadline(known.state)
+        events, recorded = writes.events, self.committed.recorded
+        messages, counters = self.committed.messages, writes.recipients
         answer: list[tuple[str, int]] = []
         for position, (addressee, row) in enumerate(zip(accept.addressees, recipients, strict=True)):
             key = dispatch_key(message_id, position)
-            is_known = row is not None
-            state, ((status, _at),), _commands, _note = begins[is_known]
-            identifier = row.identifier if row is not None else addressee.identifier
-            fallback_ref = addressee.mobile_number or (row.mobile_number if row is not None else None)
+            identifier, fallback_ref = addressee.identifier, addressee.mobile_number
+            seq, recipient, timer_at, beginning = 0, None, None, unknown
+            if row is not None:
+                recipient, identifier, number, last_seq, wakeable = row
+                beginning, timer_at = known, deadline
+                fallback_ref = fallback_ref or number
+                seq = counters.get(recipient, last_seq) + 1
+                counters[recipient] = seq
+                if wakeable:
+                    self._wake(key, is_online=recipient in online)
+                if timer_at is not None:
+                    writes.timers.append((timer_at, key))
+                text = addressee.text or body.text
+                messages.append(NewMessage(recipient, seq, key, text, body, now_ms, policy.expires_at))
             if fallback_ref is None and policy.mode and e164(identifier, region) is not None:
                 fallback_ref = identifier
-            facts = Facts(app_id, identifier, ref, addressee.recipient_ref, fallback_ref)
-            seq, recipient, timer_at = 0, None, None
-            if row is not None:
-                recipient = row.id
-                seq = writes.recipients.get(recipient, row.seq) + 1
-                writes.recipients[recipient] = seq
-                timer_at = deadline
-                self._wake(key, row.wakeable, is_online=recipient in online)
-                self.committed.messages.append(
-                    NewMessage(
-                        recipient, seq, key, addressee.text or body.text, body, now_ms, policy.expires_at
-                    )
-                )
-            if timer_at is not None:
-                self._arm(timer_at, key)
             writes.dispatches.append(
                 (key, app_id, recipient, seq, identifier, ref, addressee.recipient_ref, fallback_ref,
-                 addressee.text, timer_at, *state)
+                 addressee.text, timer_at, *beginning.state)
             )  # fmt: skip
-            number = NUMBER[status]
-            answer.append((identifier, number))
-            self._tell(key, facts, ((1, number, now_ms),), {})
+            status = beginning.status
+            events.append((key, 1, status, now_ms))
+            recorded.append(Recorded(key, app_id, identifier, 1, status, now_ms))
+            answer.append((identifier, status))
+            if beginning.endpoints:
+                facts = Facts(app_id, identifier, ref, addressee.recipient_ref, fallback_ref)
+                for endpoint in beginning.endpoints:
+                    self._open(key, endpoint, facts, beginning.events)
+        if deadline is not None and writes.timers:
+            self._expect(deadline)
         return Accepted(message_id, now_ms, tuple(answer))
+
+    def _beginning(self, is_known: bool, policy: Policy, app: int) -> "_Beginning":
+        state, ((status, at_ms),), _commands, _note = begin(is_known, policy, self.now_ms)
+        number = NUMBER[status]
+        endpoints = [
+            target.id for target in self._targets[app]
+            if target.kind == "status" and (target.statuses is None or target.statuses >> number & 1)
+        ]  # fmt: skip
+        return _Beginning(state, number, ((1, number, at_ms),), endpoints)
 
     def take_in(self, incoming: Incoming) -> None:
         """Store a message from a device and open a lane to each of the application's inboxes."""
@@ -224,9 +247,7 @@ class Fold:
                 self.committed.changes.append(Changed(loaded.recipient, key, "gone"))
         return results
 
-    def _wake(self, key: DispatchKey, wakeable: int, *, is_online: bool) -> None:
-        if not wakeable:
-            return
+    def _wake(self, key: DispatchKey, *, is_online: bool) -> None:
         if is_online:
             due_ms = self.now_ms + WAKE_LATER_MS
             self.writes.commands.append((key, CommandKind.PUSH, due_ms, 0))
@@ -239,6 +260,9 @@ class Fold:
 
     def _arm(self, at_ms: int, key: bytes) -> None:
         self.writes.timers.append((at_ms, key))
+        self._expect(at_ms)
+
+    def _expect(self, at_ms: int) -> None:
         earliest = self.committed.next_timer_ms
         if earliest is None or at_ms < earliest:
             self.committed.next_timer_ms = at_ms

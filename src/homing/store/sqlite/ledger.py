@@ -35,6 +35,9 @@ IDEMPOTENCY_MS: Final = 24 * 3600 * 1000
 _POSITIONS: Final = 1_000_000
 """How many event positions are reserved at a time; a restart skips what is left of them."""
 _SQL: Final = load("sqlite", "ledger")
+_ONE_BY_ONE: Final = 4
+"""So many recipients are looked up one by one; more in one statement."""
+_to_json: Final = msgspec.json.Encoder().encode
 _settings: Final = msgspec.json.Decoder(FallbackSettings).decode
 _State: Final = State._make
 
@@ -117,12 +120,7 @@ class Writer:
         app = apps[accept.app]
         if app is None:
             return NotFound("there is no such application")
-        sql = _SQL["load_recipient"]
-        rows = [
-            Addressed._make(row) if (row := connection.execute(sql, (app.id, a.folded)).fetchone()) else None
-            for a in accept.addressees
-        ]
-        accepted = fold.accept(accept, app, rows, self._online)
+        accepted = fold.accept(accept, app, _addressed(connection, app.id, accept), self._online)
         if idempotency is not None and accept.render is not None:
             answer = accept.render(accepted)
             keep_answer(connection, idempotency, answer, fold.now_ms)
@@ -218,6 +216,17 @@ def keep_answer(connection: apsw.Connection, idempotency: Idempotency, answer: b
 def drop_old_answers(connection: apsw.Connection, now_ms: int, most: int) -> None:
     """Drop up to ``most`` answers past their day; called with each that is kept, so that the table does not grow."""
     connection.execute(_SQL["drop_old_answers"], (now_ms - IDEMPOTENCY_MS, most))
+
+
+def _addressed(connection: apsw.Connection, app: int, accept: Accept) -> Sequence[Addressed | None]:
+    addressees = accept.addressees
+    if len(addressees) <= _ONE_BY_ONE:
+        sql = _SQL["load_recipient"]
+        rows = (connection.execute(sql, (app, addressee.folded)).fetchone() for addressee in addressees)
+        return [None if row is None else Addressed._make(row) for row in rows]
+    folded = _to_json([addressee.folded for addressee in addressees]).decode()
+    found = connection.execute(_SQL["load_recipients"], (app, folded))
+    return [None if row[0] is None else Addressed._make(row) for row in found]
 
 
 def _app(connection: apsw.Connection, app: int) -> App | None:

@@ -66,6 +66,11 @@ SELECT id, kind, statuses FROM endpoint WHERE app = ? AND state <> 'disabled' OR
 -- name: load_recipient
 SELECT id, identifier, mobile_number, seq, wakeable FROM recipient WHERE app = ? AND folded = ?;
 
+-- name: load_recipients
+-- Many at once, in the order they were named in; NULLs for those who are unknown.
+SELECT r.id, r.identifier, r.mobile_number, r.seq, r.wakeable
+FROM json_each(?2) AS j LEFT JOIN recipient AS r ON r.app = ?1 AND r.folded = j.value ORDER BY j.key;
+
 -- name: load_dispatch
 SELECT recipient, app, identifier, message_ref, recipient_ref, fallback_ref, timer_at, message, fallback, emitted,
   events, last_at, expires_at, mode, undelivered_at, unread_ms, delivered_at, fallback_at, sms_submitted_at
