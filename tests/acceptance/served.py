@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,8 +46,16 @@ def environment(changes: dict[str, str]) -> dict[str, str]:
 class Served:
     """One data directory and the process that serves it; it may be killed and started again on the same port."""
 
-    def __init__(self, data: Path, *, port: int | None = None, changes: dict[str, str] | None = None) -> None:
-        """``changes`` are environment variables."""
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int | None = None,
+        changes: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "homing.cli"),
+    ) -> None:
+        """``changes`` are environment variables; ``program`` is what Python runs in place of Homing's own verbs."""
+        self._program = program
         self.data = data
         self.port = free_port() if port is None else port
         self.log_path = data.with_name(data.name + ".log")
@@ -76,7 +85,7 @@ class Served:
     def start(self) -> None:
         """Start the process; it is not ready yet when this returns."""
         self._log = self.log_path.open("ab")
-        command = [sys.executable, "-m", "homing.cli", "serve", "--data", str(self.data)]
+        command = [sys.executable, *self._program, "serve", "--data", str(self.data)]
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             [*command, "--listen", f"127.0.0.1:{self.port}"],

@@ -16,6 +16,7 @@ import pytest
 from tests.acceptance.served import Served, made
 from tests.chaos.journal import Counts, Endpoint, Event, Journal, check, count
 from tests.chaos.load import Phone, Senders, Switch
+from tests.chaos.planted import BUGS
 from tests.chaos.receiver import Receivers
 from tests.chaos.remains import rest_of
 
@@ -23,13 +24,12 @@ from homing.contract.notification import parse_utc
 
 IS_FULL = os.environ.get("HOMING_CHAOS") == "full"
 CYCLES = 100 if IS_FULL else 4
-SENDERS = 6
+SENDERS = 12 if IS_FULL else 6
 READERS = ("ann", "bob", "Čeněk Dvořák")
 SILENT = ("dora", "emil")
 UNKNOWN = ("nobody", "no one")
 RECOVERY_S = 5.0
 """RELIABILITY.md T8: after a death everything goes on within this time (and a lease, of which one node has none)."""
-QUIET_S = 120.0 if IS_FULL else 25.0
 
 FORMS = {
     "all": ("json", "ms", None),
@@ -48,15 +48,22 @@ class Run:
     def __init__(self, data: Path, seed: int) -> None:
         self.rng = random.Random(seed)
         self.served = Served(data)
+        self.cycles = CYCLES
+        self.lives_s = (0.05, 1.5 if IS_FULL else 0.6)
+        """How long the server lives once it is up, at least and at most."""
+        self.quiet_s = 120.0 if IS_FULL else 25.0
+        """How long everything may take at the end to be told."""
         self.switch = Switch()
         self.receivers = Receivers(list(FORMS), seed)
         self.phones: list[Phone] = []
         self.starts_s: list[float] = []
         self.recoveries_s: list[float] = []
         self.app: dict[str, Any] = {}
+        self.contradictions: list[str] = []
+        self.exit_code: int | None = None
 
     async def run(self) -> Journal:
-        """Set up, let it die ``CYCLES`` times under load, wait until all is told, stop it, and return what was seen."""
+        """Set up, let it die ``cycles`` times under load, wait until all is told, stop it, and return what was seen."""
         await self.receivers.start()
         try:
             return await self._run()
@@ -72,18 +79,19 @@ class Run:
             async with asyncio.TaskGroup() as everybody:
                 posting = [everybody.create_task(senders.run()) for _ in range(SENDERS)]
                 phoning = [everybody.create_task(phone.run()) for phone in self.phones]
-                for _ in range(CYCLES):
+                for _ in range(self.cycles):
                     await self._die()
                     await self._start()
                 self.switch.is_ending = True
                 await asyncio.gather(*posting)
-                await self.receivers.until_told(self._expected(senders), QUIET_S)
+                await self.receivers.until_told(self._expected(senders), self.quiet_s)
                 journal = await self._seen(http, senders)
                 for task in phoning:
                     task.cancel()
-        assert await asyncio.to_thread(self.served.stop) == 0, self.served.log[-4000:]
+        self.exit_code = await asyncio.to_thread(self.served.stop)
         journal.calls = list(self.receivers.calls(self.starts_s))
-        journal.rest = rest_of(self.served.data / "homing.db")
+        rest = rest_of(self.served.data / "homing.db")
+        journal.rest = rest._replace(torn=[*rest.torn, *self.contradictions])
         print(
             f"\n{senders.repeats} requests repeated, {sum(phone.connections for phone in self.phones)} connections"
         )
@@ -102,7 +110,7 @@ class Run:
     def told(self, counts: Counts, first_s: Sequence[float]) -> str:
         """The figures of the run, one line."""
         return (
-            f"{CYCLES} cycles, {len(self.starts_s)} starts: {counts.accepted} messages accepted, {counts.events} events, "
+            f"{self.cycles} cycles, {len(self.starts_s)} starts: {counts.accepted} messages accepted, {counts.events} events, "
             f"{counts.callbacks} callbacks ({counts.retries} retries, {counts.duplicates} duplicates); after a start "
             f"/healthz in {max(self.recoveries_s):.2f} s at most, the first callback in {max(first_s):.2f} s at most"
         )
@@ -120,7 +128,7 @@ class Run:
         self.switch.up.set()
 
     async def _die(self) -> None:
-        await asyncio.sleep(self.rng.uniform(0.05, 0.6))  # a random moment is the point
+        await asyncio.sleep(self.rng.uniform(*self.lives_s))  # a random moment is the point
         self.switch.up.clear()
         await self._kill()
 
@@ -169,8 +177,11 @@ class Run:
                 break
             cursor = {"cursor": page["nextCursor"]}
         for accept in self.rng.sample(senders.accepts, min(300, len(senders.accepts))):
-            shown = (await http.get(f"/1/messages/{accept.message_id}")).raise_for_status().json()
-            assert _events_of(shown).items() <= journal.events.items(), "a message and the list differ"
+            answer = await http.get(f"/1/messages/{accept.message_id}")
+            shown = {} if answer.status_code == 404 else _events_of(answer.raise_for_status().json())
+            dispatches = [(accept.message_id, recipient) for recipient in accept.told]
+            if shown != {one: journal.events[one] for one in dispatches if one in journal.events}:
+                self.contradictions.append(f"{accept.message_id} is not what the list shows")
         return journal
 
 
@@ -197,8 +208,22 @@ def test_the_server_is_killed_during_load(
     findings, counts, first_s = check(journal), count(journal), killed.first_callbacks_s()
     print(killed.told(counts, first_s))
     assert findings == [], f"{len(findings)} findings: " + "\n".join(findings[:20])
+    assert killed.exit_code == 0, killed.served.log[-4000:]
     assert killed.served.faults() == []
     assert counts.accepted > CYCLES
     assert len(first_s) >= CYCLES / 2
     if IS_FULL:
         assert max(killed.recoveries_s) < RECOVERY_S
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("bug", list(BUGS) if IS_FULL else list(BUGS)[:2])
+def test_a_planted_bug_is_found(
+    tmp_path: Path, run: Callable[[Coroutine[Any, Any, Journal]], Journal], bug: str
+) -> None:
+    """The same run against a server with a bug finds it: a test that finds nothing has looked."""
+    killed = Run(tmp_path / "data", seed=7)
+    killed.served = Served(tmp_path / "data", program=[str(Path(__file__).with_name("planted.py")), bug])
+    killed.receivers = Receivers(list(FORMS), 7, late=0.5)
+    killed.cycles, killed.lives_s, killed.quiet_s = 1, (0.4, 0.6), 2.0
+    assert BUGS[bug][0] in {finding.partition(":")[0] for finding in check(run(killed.run()))}
