@@ -135,8 +135,8 @@ async def closed_with(link: ClientConnection) -> int | None:
 
 
 @asynccontextmanager
-async def house(**options: Any) -> AsyncIterator[House]:
-    """Open a house with application 1 and the users ann and bob."""
+async def house(*, ping_s: float = 55.0, **options: Any) -> AsyncIterator[House]:
+    """Open a house with application 1 and the users ann and bob; ``options`` are the gateway's."""
     clock = VirtualClock()
     online: set[int] = set()
     store = await SqliteStore.open(":memory:", clock=clock, online=online)
@@ -155,7 +155,7 @@ async def house(**options: Any) -> AsyncIterator[House]:
     await home.add_app()
     for name in ("ann", "bob"):
         await home.add_user(name)
-    async with serving(home):
+    async with _serving(home, ping_s):
         yield home
     await gateway.close()
     await engine.close()
@@ -163,13 +163,15 @@ async def house(**options: Any) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def serving(home: House) -> AsyncIterator[None]:
+async def _serving(home: House, ping_s: float) -> AsyncIterator[None]:
     """Serve the house's gateway on a loopback port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         home.gateway.app,
         ws=DeviceSocketProtocol,
         ws_max_size=64 * 1024,
+        ws_ping_interval=ping_s,
+        ws_ping_timeout=ping_s,
         ws_per_message_deflate=False,
         interface="asgi3",
         lifespan="off",

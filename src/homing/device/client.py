@@ -15,7 +15,7 @@ import asyncio
 import json
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -33,11 +33,16 @@ REMEMBERED: Final = 1_000
 """Ids of messages that are known as repeats."""
 BACKOFF_S: Final = (1.0, 60.0)
 MAX_FRAME_BYTES: Final = 1 << 20
+_UNHEARD: Final = 256
+"""Frames that may wait for `events`: more than the server's window, so that an end is always heard."""
+_CLOSE_S: Final = 2.0
 _ENDS: Final = {4401: LoginNeeded, 4409: Replaced}
 
 
 class Device:
-    """One device of one person. ``backoff_s`` is the first and the longest pause before it connects again."""
+    """One device of one person. ``backoff_s`` is the first and the longest pause before it connects again, and
+    ``sleep`` how it waits that long.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Device:
         platform: str = "other",
         backoff_s: tuple[float, float] = BACKOFF_S,
         rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.url = url.rstrip("/")
         self.app_key = app_key
@@ -63,6 +69,7 @@ class Device:
         """Stored here, and the server may not know it."""
         self._backoff_s = backoff_s
         self._rng = rng or random.Random()
+        self._sleep = sleep
         self._known: OrderedDict[str, None] = OrderedDict()
         self._socket: ClientConnection | None = None
 
@@ -126,6 +133,8 @@ class Device:
                 max_size=MAX_FRAME_BYTES,
                 proxy=None,
                 ping_interval=None,  # the server pings
+                max_queue=_UNHEARD,
+                close_timeout=_CLOSE_S,
             )
         except (InvalidHandshake, InvalidMessage) as error:
             raise Disconnected(1006, str(error)) from error
@@ -206,7 +215,7 @@ class Device:
                 asked_s = getattr(error, "retry_after_s", None)
                 wait_s = self._rng.uniform(0, pause_s) if asked_s is None else float(asked_s)
                 pause_s = min(2 * pause_s, self._backoff_s[1])
-                await asyncio.sleep(wait_s)
+                await self._sleep(wait_s)
 
     async def ack(self, *message_ids: str, at: str | None = None) -> None:
         """Tell the server that these are stored here; ``at`` is when (ISO-8601 with a zone), if not just now."""
