@@ -44,7 +44,7 @@ def refused(served: Served) -> tuple[int, str]:
 
 
 def test_sigterm_drains(own: Served, run: Run) -> None:
-    """SIGTERM lets a try under way end and keeps its outcome, says bye to devices, and exits with 0."""
+    """SIGTERM ends readiness and acceptance at once, lets a try under way end, says bye to devices, and exits with 0."""
 
     async def story() -> None:
         async with town(own) as place:
@@ -55,7 +55,14 @@ def test_sigterm_drains(own: Served, run: Run) -> None:
                 assert (await hear(phone))["messageId"] == message_id
                 while not receiver.caught:
                     await asyncio.sleep(0.002)  # the try is under way: nothing else tells
-                code = await asyncio.to_thread(own.stop)
+                stopping = asyncio.create_task(asyncio.to_thread(own.stop))
+                while (ready := await place.http.get("/readyz")).status_code == 200:
+                    await asyncio.sleep(0.002)
+                assert ready.status_code == 503
+                late = await place.http.post("/1/messages", json=place.message("ann"))
+                assert (late.status_code, late.json()["code"]) == (503, "unavailable")
+                assert int(late.headers["retry-after"]) > 0
+                code = await stopping
                 bye = await hear(phone)
                 assert (bye["type"], bye["code"]) == ("bye", 4503)
                 assert 0 <= bye["retryAfter"] <= 60
