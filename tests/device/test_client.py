@@ -283,8 +283,14 @@ def test_a_refused_upgrade_is_a_disconnection(run: Run) -> None:
     """Where the server takes no WebSocket, the device comes again later."""
 
     async def story() -> None:
-        async with http_server(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n") as url:
-            with pytest.raises(Disconnected):
-                await device(url).connect()
+        for answer, wait_s in (
+            (b"HTTP/1.1 503 Later\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n", 9),
+            (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", None),
+            (b"SSH-2.0-x\r\n\r\n", None),
+        ):
+            async with http_server(answer) as url:
+                with pytest.raises(Disconnected) as caught:
+                    await device(url).connect()
+                assert caught.value.retry_after_s == wait_s
 
     run(story())

@@ -21,7 +21,7 @@ from homing.device import (
 )
 from homing.gateway.session import WINDOW
 from homing.model import Body
-from homing.store.changes import DeleteUser
+from homing.store.changes import DeleteApp, DeleteUser
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ENQUEUED, DELIVERED, READ, EXPIRED = Status.ENQUEUED, Status.DELIVERED, Status.READ, Status.EXPIRED
@@ -336,6 +336,24 @@ def test_logging_out_ends_the_link_and_the_token(run: Run) -> None:
             await home.store.apply(DeleteUser(1, "ann"))
             assert (await ended(tablet)).code == 4401
             assert home.gateway.connected == 0
+
+    run(story())
+
+
+def test_deleting_the_application_ends_its_links(run: Run) -> None:
+    """Devices of another application stay."""
+
+    async def story() -> None:
+        async with house() as home, await online(home) as phone:
+            await home.add_app(2, "app-key-2")
+            await home.add_user("ann", app=2)
+            other = await home.device("ann", "app-key-2")
+            await other.connect()
+            await home.store.apply(DeleteApp(1))
+            assert (await ended(phone)).code == 4401
+            message_id = await home.post("x", "ann", app=2)
+            assert (await take(other, 1))[0].id == message_id
+            await other.go_offline()
 
     run(story())
 

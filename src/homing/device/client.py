@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
@@ -136,6 +136,9 @@ class Device:
                 max_queue=_UNHEARD,
                 close_timeout=_CLOSE_S,
             )
+        except InvalidStatus as error:
+            wait = error.response.headers.get("Retry-After", "")
+            raise Disconnected(1006, str(error), int(wait) if wait.isdigit() else None) from error
         except (InvalidHandshake, InvalidMessage) as error:
             raise Disconnected(1006, str(error)) from error
         hello = {

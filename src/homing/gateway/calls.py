@@ -43,6 +43,8 @@ from homing.telemetry import LogEvent, logger
 CALL_BURST: Final = 200
 CALLS_PER_S: Final = 50
 """Calls of one device; beyond them 429."""
+IDS_PER_CALL: Final = 8
+"""So many receipts count like one more call."""
 
 Handler = Callable[[Scope, bytes], Awaitable[Answer]]
 
@@ -151,7 +153,13 @@ class Calls:
 
     async def _receipts(self, scope: Scope, body: bytes) -> Answer:
         device = await self._device(scope)
-        await self._polls.receipts(device, decode(scope, body, ReceiptsRequest))
+        request = decode(scope, body, ReceiptsRequest)
+        now_s = asyncio.get_running_loop().time()
+        # A long list is taken, and paid for by a pause after it.
+        self._pace.of(device.id, now_s).take(
+            (len(request.received) + len(request.read)) // IDS_PER_CALL, now_s
+        )
+        await self._polls.receipts(device, request)
         return NO_CONTENT
 
     async def _take_in(self, scope: Scope, body: bytes) -> Answer:

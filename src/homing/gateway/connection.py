@@ -27,6 +27,8 @@ GOING_AWAY: Final = 4503
 FRAME_BURST: Final = 1_000
 FRAMES_PER_S: Final = 100
 """Frames that bring no news; receipts for what was sent here cost nothing, the window bounds them already."""
+IDS_PER_FRAME: Final = 8
+"""So many ids that the session does not know count like a frame: each is looked up, and leaves a line in a history."""
 _GONE_AWAY: Final = (OSError, asyncio.IncompleteReadError)
 """How a server says that the peer has left while something was written to it."""
 
@@ -94,6 +96,7 @@ class Connection:
         finally:
             self.is_closed = True
             self._parts.hub.leave(self)
+            logger().debug(LogEvent.DEVICE_DISCONNECTED, device=self.device, app=self.app)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
 
@@ -192,7 +195,7 @@ class Connection:
             if self.session.has_more:
                 self.wake()  # the window has room again
         else:
-            self._spend(1 + (len(receipts.unknown) + receipts.repeats) // 32)
+            self._spend(1 + (len(receipts.unknown) + receipts.repeats) // IDS_PER_FRAME)
         if receipts.unknown:
             found = await look_up(self._parts.inbox, self.recipient, receipts.unknown)
             for key in found:
@@ -259,7 +262,7 @@ class Connection:
         self.is_closed = True
         self._parts.hub.leave(self)
         if code in {BAD_FRAME, BAD_TOKEN, TOO_FAST}:
-            logger().info(LogEvent.DEVICE_REFUSED, device=self.device, code=code, reason=reason)
+            logger().info(LogEvent.DEVICE_REFUSED, device=self.device, code=code, reason=_short(reason))
         try:
             await self._send({"type": "websocket.close", "code": code, "reason": _short(reason)})
         except _GONE_AWAY:

@@ -146,8 +146,9 @@ class LongPoll:
 
     def _box_of(self, device: Device, now_s: float) -> tuple[_Box, bool]:
         """Return the device's mailbox, and whether it had none: then it is resuming."""
-        for name in [name for name, box in self._boxes.items() if self._is_old(box, now_s)][:8]:
-            self.forget(name)
+        # In the order of their last polls: the oldest is in front.
+        while self._boxes and _is_old(next(iter(self._boxes.values())), now_s):
+            self.forget(next(iter(self._boxes)))
         box = self._boxes.get(device.id)
         if box is not None:
             self._boxes.move_to_end(device.id)
@@ -158,9 +159,6 @@ class LongPoll:
         if len(self._boxes) > MAX_MAILBOXES:
             self.forget(next(iter(self._boxes)))
         return box, True
-
-    def _is_old(self, box: _Box, now_s: float) -> bool:
-        return not box.is_waiting and now_s - box.asked_at_s > KEPT_S
 
     async def _look(self, recipient: int, position: int, has: int) -> tuple[list[str], int]:
         """Return up to `PAGE` messages as frames, and up to where was looked."""
@@ -193,6 +191,10 @@ class LongPoll:
                 box.asked_at_s = asyncio.get_running_loop().time()
                 self._parts.hub.refresh(box.recipient)
         return not mine.cancelled()
+
+
+def _is_old(box: _Box, now_s: float) -> bool:
+    return not box.is_waiting and now_s - box.asked_at_s > KEPT_S
 
 
 def _frames(item: InboxItem, has: int, now_ms: int) -> list[str]:
