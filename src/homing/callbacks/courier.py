@@ -42,6 +42,8 @@ from homing.telemetry import LogEvent, logger
 
 _TOUCH_S: Final = 5.0
 _OURS_AGAIN_S: Final = 1.0
+_FOR_NOW_MS: Final = 2**62
+"""Until further notice."""
 
 
 class Courier:
@@ -91,7 +93,9 @@ class Courier:
     def is_quiet(self) -> bool:
         """Say whether nothing is under way and nothing is due that could be begun."""
         now_ms = self._clock.now_ms()
-        if self._in_flight or self._unsettled or self._held_back or not self._leftovers.is_quiet(now_ms):
+        if self._in_flight or self._unsettled or self._held_back or self._disabling:
+            return False
+        if not self._leftovers.is_quiet(now_ms):
             return False
         return all(not b.ready or b.paused_until_ms > now_ms for b in self._lanes.berths.values())
 
@@ -228,7 +232,8 @@ class Courier:
         if verdict(ended) is Verdict.DISABLE:
             if berth.endpoint not in self._disabling:
                 self._disabling.add(berth.endpoint)
-                self._chores.spawn(self._disable(berth.endpoint, "answered 410"))
+                berth.paused_until_ms = _FOR_NOW_MS
+                self._chores.spawn(self._disable(berth, "answered 410"))
             self._give_up(lane, "endpoint_gone", attempt, settles)
             self._lanes.queue(lane)
             return
@@ -276,13 +281,16 @@ class Courier:
             self._clock.at(until_ms, lambda: self._unpause(berth))
 
     def _unpause(self, berth: Berth) -> None:
+        if berth.endpoint in self._disabling:
+            return
         if berth.paused_until_ms > self._clock.now_ms():
             self._clock.at(berth.paused_until_ms, lambda: self._unpause(berth))
             return
         self._lanes.enter(berth)
         self._kick()
 
-    async def _disable(self, endpoint: int, reason: str) -> None:
+    async def _disable(self, berth: Berth, reason: str) -> None:
+        endpoint = berth.endpoint
         try:
             await self._changes.apply(DisableEndpoint(endpoint, reason))
             logger().warning(LogEvent.ENDPOINT_DISABLED, endpoint=endpoint, reason=reason)
@@ -290,6 +298,9 @@ class Courier:
             logger().error(LogEvent.STORE_FULL, error=str(error))
         finally:
             self._disabling.discard(endpoint)
+            berth.paused_until_ms = 0
+        self._lanes.enter(berth)
+        self._kick()
 
     async def _touch(self) -> None:
         while True:
