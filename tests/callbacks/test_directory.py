@@ -1,0 +1,148 @@
+"""The directory follows the registry: who can be sent to, how, and who no more."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from tests.callbacks.office import SECRET, VAULT
+from tests.store.fakes import StillClock, add_app, new_endpoint
+
+from homing.callbacks.directory import Directory, secret_context
+from homing.contract.forms import Form
+from homing.contract.signature import verify
+from homing.model import Endpoint
+from homing.store.changes import CreateUser, DeleteApp, DeleteEndpoint, DisableEndpoint, UpdateEndpoint
+from homing.store.sqlite import SqliteStore
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+Story = Callable[[SqliteStore, Directory], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def with_directory(run: Run) -> Callable[[Story], None]:
+    """Return what runs a story on a store that a directory watches."""
+
+    def tell(story: Story) -> None:
+        async def whole() -> None:
+            store = await SqliteStore.open(":memory:", clock=StillClock())
+            directory = Directory(store, VAULT, "Pigeon", 7.5)
+            store.watch(directory.changed)
+            await story(store, directory)
+            await store.close()
+
+        run(whole())
+
+    return tell
+
+
+WithDirectory = Callable[[Story], None]
+
+
+async def add(store: SqliteStore, app: int, uid: str, url: str = "http://127.0.0.1/hook?a=1") -> int:
+    """Create an endpoint with a sealed secret and return its id."""
+    sealed = VAULT.seal(SECRET.encode(), secret_context(uid))
+    endpoint = (await store.apply(new_endpoint(app, uid=uid, secret=sealed, url=url, form="form"))).value
+    assert isinstance(endpoint, Endpoint)
+    return endpoint.id
+
+
+def test_an_endpoint_can_be_sent_to_as_soon_as_it_exists(with_directory: WithDirectory) -> None:
+    """With its URL parsed, its form, its opened secret, and the settings of the process."""
+
+    async def story(store: SqliteStore, directory: Directory) -> None:
+        endpoint = await add(store, (await add_app(store)).id, "e1")
+        view = directory.view(endpoint)
+        assert view is not None
+        assert (view.id, view.form, view.user_agent, view.timeout_s) == (endpoint, Form.FORM, "Pigeon", 7.5)
+        assert (view.url.path, view.url.query) == ("/hook", "a=1")
+        headers = ("id", "5", view.signers[0].sign("id", 5, b"body"))
+        verify(headers, b"body", [SECRET], 5)
+        assert dict(directory.views()) == {endpoint: view}
+
+    with_directory(story)
+
+
+def test_all_that_exist_are_loaded_at_the_start(with_directory: WithDirectory) -> None:
+    """But those that are disabled."""
+
+    async def story(store: SqliteStore, _watching: Directory) -> None:
+        app = (await add_app(store)).id
+        one, off = await add(store, app, "e1"), await add(store, app, "e2")
+        await store.apply(DisableEndpoint(off, "410"))
+        directory = Directory(store, VAULT, "Pigeon", 7.5)
+        assert directory.view(one) is None
+        await directory.load()
+        assert set(directory.views()) == {one}
+
+    with_directory(story)
+
+
+def test_a_change_gives_a_new_view(with_directory: WithDirectory) -> None:
+    """URL and form are those of the latest change."""
+
+    async def story(store: SqliteStore, directory: Directory) -> None:
+        app = (await add_app(store)).id
+        endpoint = await add(store, app, "e1")
+        before = directory.view(endpoint)
+        await store.apply(UpdateEndpoint(app, "e1", "http://127.0.0.1/new", "json", None, "ms", None))
+        view = directory.view(endpoint)
+        assert view is not None
+        assert view is not before
+        assert (view.url.path, view.form, view.precision) == ("/new", Form.JSON, "ms")
+
+    with_directory(story)
+
+
+@pytest.mark.parametrize("how", ["disabled", "deleted", "with its application"])
+def test_who_is_gone_is_sent_nothing(with_directory: WithDirectory, how: str) -> None:
+    """Disabled, deleted, or deleted with the application; others of the same and other applications stay."""
+
+    async def story(store: SqliteStore, directory: Directory) -> None:
+        app, other = (await add_app(store)).id, (await add_app(store)).id
+        endpoint, sibling, stranger = [
+            await add(store, owner, uid) for owner, uid in ((app, "e1"), (app, "e2"), (other, "e3"))
+        ]
+        match how:
+            case "disabled":
+                await store.apply(DisableEndpoint(endpoint, "410"))
+            case "deleted":
+                await store.apply(DeleteEndpoint(app, "e1"))
+            case _:
+                await store.apply(DeleteApp(app))
+        assert directory.view(endpoint) is None
+        assert not directory.is_refused(endpoint)
+        assert (directory.view(sibling) is None) == (how == "with its application")
+        assert directory.view(stranger) is not None
+
+    with_directory(story)
+
+
+def test_a_url_that_is_refused_today_is_neither_gone_nor_sent_to(with_directory: WithDirectory) -> None:
+    """Until it is changed to one that is allowed."""
+
+    async def story(store: SqliteStore, directory: Directory) -> None:
+        app = (await add_app(store)).id
+        endpoint = await add(store, app, "e1", "gopher://127.0.0.1/")
+        assert directory.view(endpoint) is None
+        assert directory.is_refused(endpoint)
+        await store.apply(UpdateEndpoint(app, "e1", "http://127.0.0.1/", "json", None, "s", None))
+        assert directory.view(endpoint) is not None
+        assert not directory.is_refused(endpoint)
+        await store.apply(UpdateEndpoint(app, "e1", "gopher://127.0.0.1/", "json", None, "s", None))
+        await store.apply(DeleteApp(app))
+        assert not directory.is_refused(endpoint)
+
+    with_directory(story)
+
+
+def test_other_changes_are_nothing_to_it(with_directory: WithDirectory) -> None:
+    """Users come and go without a look at the endpoints."""
+
+    async def story(store: SqliteStore, directory: Directory) -> None:
+        app = (await add_app(store)).id
+        await add(store, app, "e1")
+        before = dict(directory.views())
+        await store.apply(CreateUser(app, "Ann", "ann", "hash"))
+        assert dict(directory.views()) == before
+
+    with_directory(story)
