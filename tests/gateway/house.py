@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uuid_utils
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from homing.contract.status import NUMBER, Status
-from homing.device import Device
+from homing.device import Device, Disconnected, Event, Message
 from homing.engine import Engine
 from homing.gateway import Gateway
 from homing.gateway.protocol import DeviceSocketProtocol
@@ -190,3 +191,36 @@ async def _serving(home: House, ping_s: float) -> AsyncIterator[None]:
         server.should_exit = True
         await task
         listener.close()
+
+
+async def first(device: Device) -> Event:
+    """Return the next thing a device hears."""
+    async for event in device.events():
+        return event
+    raise AssertionError("the link ended")
+
+
+async def take(device: Device, count: int) -> list[Message]:
+    """Return so many messages, without acknowledging them."""
+    got: list[Message] = []
+    async for event in device.events():
+        assert isinstance(event, Message)
+        got.append(event)
+        if len(got) == count:
+            return got
+    raise AssertionError("the link ended")
+
+
+async def ended(device: Device) -> Disconnected:
+    """Wait until the server ends a device's link, and return how."""
+    with pytest.raises(Disconnected) as caught:
+        async for _ in device.events():
+            pass
+    return caught.value
+
+
+async def online(home: House, identifier: str = "ann") -> Device:
+    """Return a device with a live link."""
+    device = await home.device(identifier)
+    await device.connect()
+    return device
