@@ -38,9 +38,9 @@ def sound() -> Journal:
             call("all", NOBODY, unknown),
             call("all", ANN, LIFE[0]),
             call("all", ANN, LIFE[1]),
-            call("all", ANN, LIFE[2], answered=500),
-            call("coarse", ANN, LIFE[2]),
             call("all", ANN, LIFE[1], life=2),
+            call("all", ANN, LIFE[2], life=2, answered=500),
+            call("coarse", ANN, LIFE[2], life=2),
             call("all", ANN, LIFE[2], life=2),
         ],
         events={ANN: list(LIFE), NOBODY: [unknown]},
@@ -147,6 +147,11 @@ def swapped_order(journal: Journal) -> None:
     journal.calls[2], journal.calls[3] = journal.calls[3], journal.calls[2]
 
 
+def went_back_after_a_death(journal: Journal) -> None:
+    journal.calls.append(call("all", ANN, LIFE[1], life=3))
+    journal.calls.append(call("all", ANN, LIFE[2], life=3))
+
+
 def heard_in_another_order(journal: Journal) -> None:
     del journal.calls[0]
     journal.calls[1], journal.calls[2] = journal.calls[2], journal.calls[1]
@@ -203,6 +208,7 @@ PLANTED: list[tuple[str, Fault]] = [
     ("I5", shared_webhook_id),
     ("I3", heard_in_another_order),
     ("I6", swapped_order),
+    ("I6", went_back_after_a_death),
     ("I6", late_duplicate),
     ("I6", not_waited_for_a_2xx),
     ("I7", repeated_without_a_death),

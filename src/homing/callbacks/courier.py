@@ -120,7 +120,9 @@ class Courier:
             lane = lanes.held.get((settle.key, settle.endpoint))
             if lane is not None and lane.settling:
                 lane.settling -= 1
-                if not lane.settling and not lane.events and not lane.is_trying:
+                if lane.events:
+                    lanes.queue(lane)
+                elif not lane.settling and not lane.is_trying:
                     lanes.drop(lane)
         if committed.lanes_due:
             self._leftovers.found(committed.lanes_due)

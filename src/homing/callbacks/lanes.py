@@ -153,8 +153,11 @@ class Lanes:
         self.queue(lane)
 
     def queue(self, lane: Lane) -> None:
-        """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried."""
-        if lane.is_queued or lane.is_trying or not lane.events:
+        """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried.
+
+        Not before the settle of the event before is on disk (ADR 0002): the courier queues it again then.
+        """
+        if lane.is_queued or lane.is_trying or lane.settling or not lane.events:
             return
         lane.is_queued = True
         berth = lane.berth

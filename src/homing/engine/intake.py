@@ -66,6 +66,8 @@ class Intake:
         self.incomings: deque[tuple[Incoming, asyncio.Future[MessageId]]] = deque()
         self.accepts: deque[tuple[Accept, asyncio.Future[Accepted]]] = deque()
         self.ticked: deque[DispatchKey] = deque()
+        self.is_awaited = False
+        """A lane's next event waits for one of the settles (ADR 0002)."""
         self.waiting_recipients = 0
         """How many recipients the waiting accepts have together."""
         self._since_s: deque[float] = deque()
@@ -111,16 +113,17 @@ class Intake:
     def is_urgent(self) -> bool:
         """Say whether somebody waits for the next batch, or enough has come to be worth one.
 
-        Outcomes and notes are waited for by nobody: a lane's next event has started long before its settle.
+        Outcomes and notes are seldom waited for: most lanes have nothing more to tell just then.
         """
         return bool(
-            self.happened or self.accepts or self.incomings or self.ticked
+            self.is_awaited or self.happened or self.accepts or self.incomings or self.ticked
             or len(self.settles) >= WORTH_A_BATCH or len(self.commands) >= WORTH_A_BATCH
         )  # fmt: skip
 
     def take(self, born_free: frozenset[int]) -> "Taken":
         """Take the next batch, at most `BATCH_DISPATCHES` dispatches or one message whole."""
         taken = Taken(self, born_free)
+        self.is_awaited = False
         _move(self.settles, taken.settles, BATCH_SETTLES)
         _move(self.commands, taken.commands, BATCH_SETTLES)
         _move(self.notes, taken.notes, BATCH_SETTLES)

@@ -151,8 +151,10 @@ class Engine:
         self._wake.set()
 
     def settle(self, settles: Sequence[Settle]) -> None:
-        """Record outcomes of callbacks with the next batch."""
+        """Record outcomes of callbacks with the next batch; soon, where a lane's next event waits for it."""
         self._intake.settles.extend(settles)
+        if any(settle.known for settle in settles):
+            self._intake.is_awaited = True
         self._nudge()
 
     def finish(self, commands: Sequence[CommandDone]) -> None:
