@@ -167,7 +167,7 @@ def not_waited_for_a_2xx(journal: Journal) -> None:
 
 
 def repeated_without_a_death(journal: Journal) -> None:
-    journal.calls[6].life = journal.calls[7].life = 1
+    journal.calls.append(call("all", ANN, LIFE[2], life=2))
 
 
 def contradicted_state(journal: Journal) -> None:
