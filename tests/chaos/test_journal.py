@@ -132,7 +132,7 @@ def not_asked_for(journal: Journal) -> None:
 
 
 def changed_webhook_id(journal: Journal) -> None:
-    journal.calls[6].webhook_id += "x"
+    journal.calls[4].webhook_id += "x"
 
 
 def changed_body(journal: Journal) -> None:
@@ -158,7 +158,7 @@ def heard_in_another_order(journal: Journal) -> None:
 
 
 def late_duplicate(journal: Journal) -> None:
-    journal.calls[6], journal.calls[7] = journal.calls[7], journal.calls[6]
+    journal.calls[4], journal.calls[5] = journal.calls[5], journal.calls[4]
 
 
 def not_waited_for_a_2xx(journal: Journal) -> None:
