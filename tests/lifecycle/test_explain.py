@@ -267,11 +267,12 @@ def test_a_recall_is_told_from_an_expiry_by_its_time() -> None:
 
 
 def test_the_history_is_the_last_three_different_notes() -> None:
-    """Oldest first, in the words of NOTES; a code of another part of the house is shown as it is."""
-    notes = ("push_repeated", "duplicate_read", "cost_cap_reached", "sms_not_due", "duplicate_read")
+    """Oldest first, in the words of REMARKS; a code that means nothing to people is left out."""
+    notes = ("push_repeated", "duplicate_read", "push_accepted", "push_not_configured", "sms_not_due", "duplicate_read")
     facts = Facts(live()[0], notes=notes)
     assert texts(facts)["history"] == (
-        "In its history: cost cap reached; an SMS was not due, ignored; another read receipt, ignored."
+        "In its history: no push service is set up for this application, so nobody was woken; an SMS was not due, "
+        "ignored; another read receipt, ignored."
     )
 
 
@@ -293,7 +294,7 @@ def test_times_of_the_sms_are_told_when_known() -> None:
 
 def all_facts() -> Iterator[Facts]:
     for state, _ in BARE.values():
-        yield Facts(state, devices=1, notes=("x",), callbacks=(CallbackFacts("e", 0, 1),))
+        yield Facts(state, devices=1, notes=("push_repeated",), callbacks=(CallbackFacts("e", 0, 1),))
         yield Facts(state, devices=0, callbacks=(), has_carrier=False)
         yield Facts(state)
 

@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 from homing.contract.status import NUMBER, Status
 from homing.lifecycle.dispatch import Fallback, FallbackMode, Message, State
 from homing.lifecycle.policy import SMS_VALIDITY_MS
-from homing.lifecycle.tables import NOTES
-from homing.lifecycle.wording import TEXTS, at, moment, span
+from homing.lifecycle.wording import REMARKS, TEXTS, at, moment, span
 
 
 class CallbackFacts(NamedTuple):
@@ -145,7 +144,7 @@ def _next(state: State) -> str | None:
 
 
 def _history(facts: Facts) -> str | None:
-    return "history" if facts.notes else None
+    return "history" if _latest(facts.notes) else None
 
 
 def _told(facts: Facts) -> str | None:
@@ -195,7 +194,7 @@ def _words(facts: Facts) -> dict[str, str]:
         "unread": span(state.unread_ms or 0),
         "unread_at": moment(unread_at, now),
         "action": _action(facts),
-        "history": "; ".join(NOTES.get(note, note.replace("_", " ")) for note in _latest(facts.notes)),
+        "history": "; ".join(REMARKS[note] for note in _latest(facts.notes)),
         "callbacks": "; ".join(_callback(callback, now) for callback in facts.callbacks or ()),
     }
 
@@ -247,5 +246,5 @@ def _callback(callback: CallbackFacts, now: int | None) -> str:
 
 
 def _latest(notes: tuple[str, ...]) -> list[str]:
-    """The last three different ones, oldest first."""
-    return list(dict.fromkeys(reversed(notes)))[2::-1]
+    """The last three different ones that say something to people, oldest first."""
+    return [note for note in dict.fromkeys(reversed(notes)) if note in REMARKS][2::-1]

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from homing.lifecycle.tables import NOTES
+
 TEXTS: Final[dict[str, str]] = {
     # Where it is, and why.
     "unknown_recipient": (
@@ -102,6 +104,16 @@ TEXTS: Final[dict[str, str]] = {
     "no_endpoint": "No endpoint asked for its callbacks.",
 }
 """Every sentence there is. The stable key is `explain.` and the name."""
+
+REMARKS: Final[dict[str, str]] = {
+    **NOTES,
+    "push_not_configured": "no push service is set up for this application, so nobody was woken",
+    "push_put_off": "a push service could not take the wake-up push just then; it is tried again",
+    "sms_put_off": "the carrier could not take the SMS just then; it is tried again",
+    "sms_answer_missing": "the carrier's answer to the SMS was lost; its receipt is waited for",
+    "sms_given_up_unknown": "the carrier's answer to the SMS was lost, and it was not sent a second time",
+}
+"""What a code of the history means to people: the machine's notes, and what the couriers add."""
 
 
 def span(milliseconds: int) -> str:

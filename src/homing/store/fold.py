@@ -4,12 +4,13 @@ Both stores use it, so a message's life cannot differ between them. It must not 
 """
 
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from re import sub
+from typing import NamedTuple, get_args
 
 import msgspec
 
 from homing.contract.status import NUMBER
-from homing.lifecycle.dispatch import Command, FallbackMode, Message, Policy, State
+from homing.lifecycle.dispatch import Command, FallbackMode, Input, Message, Policy, State
 from homing.lifecycle.machine import begin, next_deadline, step
 from homing.lifecycle.policy import FallbackPlan, resolve
 from homing.model import INCOMING_POSITION, App, CommandKind, DispatchKey, FallbackSettings, dispatch_key
@@ -37,6 +38,8 @@ _MODES = {"off": FallbackMode.OFF, "notify": FallbackMode.NOTIFY, "sms": Fallbac
 _ENQUEUED = int(Message.ENQUEUED)
 _READ = int(Message.READ)
 _EXPIRED = int(Message.EXPIRED)
+_CODES = {kind: sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower() for kind in get_args(Input)}
+"""How the history names an input that did something and brought a detail: push_accepted, sms_refused, …"""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -222,7 +225,7 @@ class Fold:
                 events.append((n, NUMBER[status], at_ms))
             commands.extend(ordered)
             if note is not None or occurrence.detail is not None:
-                code = note or type(occurrence.input).__name__.lower()
+                code = note or _CODES[type(occurrence.input)]
                 writes.history.append((key, now_ms, code, occurrence.detail))
             for carrier, carrier_id in occurrence.sms:
                 writes.sms.append((carrier, carrier_id, key, now_ms))
