@@ -323,7 +323,7 @@ def test_a_refused_sms_says_why_in_the_history(with_store: WithStore, clock: Sti
             Batch(occurrences=[Occurrence(key, Clock()), refused], notes=[Note(key, "cap", "{}")])
         )
         assert [(line.code, line.detail) for line in await store.history(key)] == [
-            ("smsrefused", '{"code":11}'), ("cap", "{}"),
+            ("sms_refused", '{"code":11}'), ("cap", "{}"),
         ]  # fmt: skip
 
     with_store(story)
