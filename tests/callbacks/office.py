@@ -119,6 +119,7 @@ class Office:
         self.engine.born_free = self.courier.crowded
         self.engine.on_committed.append(self._committed)
         self.engine.on_unknown.append(self.courier.on_unknown)
+        self.engine.on_refused.append(self.courier.on_refused)
         self.app = 0
 
     def _committed(self, _batch: Batch, committed: Committed) -> None:

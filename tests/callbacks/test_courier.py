@@ -269,6 +269,23 @@ def test_events_that_wait_for_a_disabled_endpoint_are_given_up(at_work: AtWork) 
     at_work(story)
 
 
+def test_nothing_is_sent_while_a_410_takes_effect(at_work: AtWork) -> None:
+    """Lanes that are ready when it comes are given up, not tried once more."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        keys = [await place.send() for _ in range(5)]
+        await until(lambda: place.sender.open)
+        place.sender.answer = lambda _: Answer()
+        place.sender.let_go(Answer(410))
+        await place.quiet()
+        assert len(place.sender.tries) == 1
+        assert {(await place.told(key, endpoint)).dead for key in keys} == {1}
+
+    at_work(story, max_per_endpoint=1)
+
+
 def test_a_deleted_endpoint_is_told_nothing_more(at_work: AtWork) -> None:
     """A try under way may end as it likes; what waited is dropped, and memory holds nothing of it."""
 
@@ -618,12 +635,16 @@ class Flaky:
         self._ledger = ledger
         self.unknown = 0
         self.busy = 0
+        self.poisoned = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
     async def commit(self, batch: Batch) -> Committed:
-        """Store it, and lose the answer as often as told."""
+        """Store it, and lose the answer as often as told; or fail as one that cannot be stored."""
+        if self.poisoned and batch.settles:
+            self.poisoned -= 1
+            raise RuntimeError("poison")
         committed = await self._ledger.commit(batch)
         if self.unknown:
             self.unknown -= 1
@@ -698,6 +719,27 @@ def test_settles_of_a_commit_with_unknown_outcome_are_repeated_harmlessly(
         )
         assert len(place.sender.tries) == (2 if answer.status == 500 else 1)
         assert place.courier.waiting() == {}
+
+    at_work(story, wrap=flaky)
+
+
+def test_an_event_whose_settle_cannot_be_stored_is_told_again(
+    at_work: AtWork, flaky: Callable[[Ledger], Ledger]
+) -> None:
+    """Its lane is let go and found by the sweep, and what comes after it is told in its turn."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        place.engine._ledger.poisoned = 1  # type: ignore[attr-defined]
+        key = await place.send()
+        await place.quiet()
+        assert place.courier.waiting() == {}
+        await place.happen(key, Received())
+        for _ in range(2):
+            await place.courier._leftovers.sweep()
+            await place.quiet()
+        assert place.sender.statuses() == ["enqueued", "enqueued", "delivered"]
+        assert (await place.told(key, endpoint)).settled == 0b11
 
     at_work(story, wrap=flaky)
 

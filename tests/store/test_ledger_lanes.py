@@ -338,6 +338,21 @@ def test_a_failure_of_an_event_that_was_told_meanwhile_puts_nothing_off(with_sto
     with_store(story)
 
 
+def test_a_late_success_of_a_later_event_spends_and_gives_no_tries(with_store: WithStore) -> None:
+    """The tries are those of the lane's first pending event, and only its own success begins them anew."""
+
+    async def story(store: Store) -> None:
+        town = await build_town(store)
+        key = await post(store, town.app, "Ann")
+        await happen(store, message_of(key), Received())
+        await settle(store, settled(key, town.endpoint.id, 1, Verdict.RETRY, retry_at_ms=SOON_MS))
+        await settle(store, settled(key, town.endpoint.id, 2))
+        view = (await told(store, key))[town.endpoint.uid]
+        assert (view.pending, view.settled, view.tries, view.due_ms) == (0b01, 0b10, 1, SOON_MS)
+
+    with_store(story)
+
+
 def test_a_late_success_cannot_revive_the_dead(with_store: WithStore) -> None:
     """An event is told, given up or pending, and never two of these."""
 

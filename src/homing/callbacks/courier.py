@@ -132,6 +132,18 @@ class Courier:
         """Hear that a batch may be on disk (plug this into `Engine.on_unknown`): what it made ours is looked for."""
         self._leftovers.look_for(batch)
 
+    def on_refused(self, batch: Batch) -> None:
+        """Hear that settles could not be stored (plug this into `Engine.on_refused`): their lanes are let go.
+
+        The store still says that they are ours, so the sweep finds them, and their events are told once more.
+        """
+        for settle in batch.settles:
+            self._unsettled -= 1
+            lane = self._lanes.held.get((settle.key, settle.endpoint))
+            if lane is not None:
+                self._lanes.drop(lane)
+                lane.events.clear()
+
     def on_done(self, dones: Sequence[Done]) -> None:
         """Hear what came of tries; settle them and go on."""
         settles: list[Settle] = []
@@ -178,7 +190,6 @@ class Courier:
                 job = self._job(lane, timestamp_s, refused)
                 if job is None:
                     self._lanes.ended(lane)
-                    self._lanes.queue(lane)
                 else:
                     jobs.append(job)
             self._in_flight += len(jobs)
@@ -221,7 +232,6 @@ class Courier:
             lane.settling += 1
             attempt = _attempt(lane, done, None)
             settles.append(Settle(lane.key, berth.endpoint, n, tries, Settled.DONE, attempt, 0, known))
-            self._lanes.queue(lane)
             return
         if ended is Outcome.OURS:
             # Nothing was sent and it is our fault: no try is spent.
@@ -237,7 +247,6 @@ class Courier:
                 berth.paused_until_ms = _FOR_NOW_MS
                 self._chores.spawn(self._disable(berth, "answered 410"))
             self._give_up(lane, "endpoint_gone", attempt, settles)
-            self._lanes.queue(lane)
             return
         wait_ms = retry_after_ms(done.retry_after, int(time.time() * 1000))
         if wait_ms and pauses_endpoint(done.status):
@@ -254,7 +263,6 @@ class Courier:
         )
         if at_ms is None:
             self._give_up(lane, "tries_spent", attempt, settles)
-            self._lanes.queue(lane)
             return
         n = lane.events[0][0]
         settles.append(Settle(lane.key, endpoint, n, lane.tries, Settled.RETRY, attempt, at_ms, 0, reason))
@@ -262,7 +270,7 @@ class Courier:
         lane.events.clear()  # the store has them; a lane that is let go is told no more
 
     def _give_up(self, lane: Lane, reason: str, attempt: Attempt | None, settles: list[Settle]) -> None:
-        """The first event is dead; the next one is tried at once, with tries of its own."""
+        """The first event is dead; the next one is tried once that is on disk, with tries of its own."""
         known = lane.known_after_first()
         n = lane.events.popleft()[0]
         tries, lane.tries = lane.tries, 0

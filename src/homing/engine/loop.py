@@ -69,6 +69,8 @@ class Engine:
         """Called on the loop after each commit, in order; they must neither raise nor wait."""
         self.on_unknown: list[Callable[[Batch], None]] = []
         """Called when a batch may or may not be on disk: whatever it made ours must be looked for in the store."""
+        self.on_refused: list[Callable[[Batch], None]] = []
+        """Called with the one item that cannot be stored, alone; its owner must not wait for it."""
         self.born_free: Callable[[], frozenset[int]] = frozenset
         """Asked before each batch: the endpoints whose new lanes nobody can take just now."""
 
@@ -221,6 +223,8 @@ class Engine:
             if halves is None:
                 logger().error(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
                 taken.fail(HomingError("this could not be stored; it is our fault"))
+                for hear in self.on_refused:
+                    hear(batch)
                 return []
             logger().warning(LogEvent.COMMIT_SPLIT, error=repr(error))
             first, second = halves
