@@ -264,6 +264,8 @@ def test_the_docs_page_shows_every_operation_shape_and_code(run: Run) -> None:
                 assert f'id="schema-{name}"' in page
             for error in TITLES:
                 assert f'id="{error.code}"' in page
+            assert "<code>Idempotency-Key</code>" in page
+            assert "`" not in page
 
     run(story())
 

@@ -5,6 +5,7 @@ Plain HTML made here: no script, nothing from outside, and a policy that says so
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, Final
@@ -69,6 +70,11 @@ def docs(openapi: dict[str, Any]) -> bytes:
 
 def _render(template: str, **values: object) -> bytes:
     from jinja2 import Environment, PackageLoader, select_autoescape  # slow to import, and seldom needed
+    from markupsafe import Markup, escape
+
+    def prose(text: str) -> Markup:
+        """Escape a text, and set what stands between backticks as code."""
+        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
 
     environment = Environment(
         loader=PackageLoader("homing.api"),
@@ -76,6 +82,7 @@ def _render(template: str, **values: object) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = prose
     page = environment.get_template(template).render(style=_STYLE, version=__version__, **values)
     return page.encode()
 
