@@ -169,6 +169,19 @@ def test_a_table_cannot_be_steered_by_what_others_wrote() -> None:
     assert "[/red][bold]" in stream.getvalue()
 
 
+def test_people_see_moments_by_the_servers_clock() -> None:
+    """Relative to what `now` tells, not to this machine's clock; programs get the moment itself."""
+    page = {"items": [{"createdAt": "2026-11-23T09:57:00Z"}], "nextCursor": None}
+    made, stream = out(render.Style.HUMAN)
+    made.now = lambda: NOW
+    made.items(page, [render.moment("createdAt")], "things")
+    made.thing(page["items"][0], [render.moment("createdAt")])  # type: ignore[index]
+    assert stream.getvalue().count("3 min ago") == 2
+    made, stream = out(render.Style.PLAIN)
+    made.items(page, [render.moment("createdAt")], "things")
+    assert stream.getvalue() == "2026-11-23T09:57:00Z\n"
+
+
 def test_an_empty_list_is_told_beside_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing found is a note on stderr; stdout stays clean."""
     made, stream = out(render.Style.PLAIN)

@@ -288,13 +288,15 @@ def test_dev_keeps_its_store_and_its_secret(tmp_path: Path) -> None:
 
 
 def test_a_second_dev_in_one_place_is_told(tmp_path: Path) -> None:
-    """The data directory has one owner: exit 6, one line, and the first goes on undisturbed."""
+    """The data directory has one owner: exit 6, one line with the way out, and the first goes on undisturbed."""
     with running(tmp_path, "dev", "--listen", "127.0.0.1:0", "--quiet") as dev:
         url = dev.until(r"^(http://\S+)")[1]
         second = run(tmp_path, "dev", "--listen", "127.0.0.1:0")
         assert (second.returncode, len(second.stderr.splitlines())) == (6, 1)
+        assert "--data" in second.stderr
         third = run(tmp_path, "dev", "--listen", url.removeprefix("http://"), "--data", "other")
         assert (third.returncode, len(third.stderr.splitlines())) == (2, 1)
+        assert "--listen" in third.stderr
         assert json.loads((tmp_path / ".homing" / "dev.json").read_text())["url"] == url
         assert dev.end(signal.SIGTERM)[0] == 0
 
@@ -368,7 +370,7 @@ def test_the_demo_is_a_self_test(tmp_path: Path) -> None:
     assert whole.stderr == ""
     broken = run(tmp_path, "demo", "--break-law", "swap")
     assert broken.returncode == 1
-    assert "law" in broken.stdout
+    assert "2 laws broken" in broken.stdout
     assert len(broken.stderr.splitlines()) == 1
 
 

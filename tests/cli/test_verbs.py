@@ -4,11 +4,14 @@ import importlib
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from homing.cli.render import Out, Style
+from homing.cli.session import Session
 from homing.cli.verbs import VERBS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -206,6 +209,27 @@ def test_the_clock_is_pushed_and_the_sms_goes_out(told: Any) -> None:
     shown = told("messages", "show", sent).out.splitlines()
     statuses = [line.split("\t")[2] for line in shown]
     assert statuses[-3:] == ["fallbackOnUndelivered", "fallbackSent", "fallbackDelivered"]
+
+
+def test_times_are_told_by_the_clock_that_was_pushed(told: Any, live: Any) -> None:
+    """What was sent before a push of an hour is an hour old, and `--since 10m` no longer finds it."""
+    sent = told("send", "old", "--to", "carol", "--app", "1").out.strip()
+    assert sent in told("messages", "list", "--since", "10m").out
+    assert told("clock", "+1h").code == 0
+    assert sent not in told("messages", "list", "--since", "10m").out
+    assert sent in told("messages", "list", "--since", "2h").out
+    session = Session(live.url, live.token, Out(Style.HUMAN))
+    assert session.now() - datetime.now(UTC) > timedelta(minutes=59)
+    session.close()
+
+
+def test_a_clock_is_never_put_back(told: Any) -> None:
+    """A time that has passed moves nothing, and that is said."""
+    before = told("clock", "+1s").out
+    ended = told("clock", "to", "2020-01-01")
+    assert ended.code == 0
+    assert ended.out >= before
+    assert "has passed" in ended.err
 
 
 def test_a_message_is_found_by_the_end_of_its_id(told: Any) -> None:

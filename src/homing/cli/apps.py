@@ -7,9 +7,9 @@ import typer
 
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
-from homing.cli.render import Column, field
+from homing.cli.render import Column, field, moment
 from homing.cli.session import LimitOption, NoInputOption, Session, YesOption, talks
-from homing.cli.times import ago, seconds
+from homing.cli.times import seconds
 
 AppArgument = Annotated[int, typer.Argument(metavar="APP", help="The application's id.")]
 ModeOption = Annotated[
@@ -31,7 +31,7 @@ RegionOption = Annotated[
     str | None, typer.Option("--region", metavar="IT", help="Country of numbers without a country code.")
 ]
 
-LIST: Final = (field("id"), field("name"), field("mode"), field("createdAt", human=ago))
+LIST: Final = (field("id"), field("name"), field("mode"), moment("createdAt"))
 SHOW: Final = (
     field("id"),
     field("name"),

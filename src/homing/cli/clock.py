@@ -7,7 +7,7 @@ import typer
 
 from homing.cli.client import Doc, Refused, path
 from homing.cli.exits import CliError, ExitCode, usage
-from homing.cli.render import Style
+from homing.cli.render import Style, say
 from homing.cli.session import Session, talks
 from homing.cli.times import instant
 
@@ -22,10 +22,9 @@ def clock(
     ],
 ) -> None:
     """Push the clock forward: `+15m`, `to 2026-11-23T10:00Z`, `until quiet` (no deadline is left)."""
+    wish = advance(how)
     try:
-        answer = session.api.call(
-            "POST", path("sim", "1", "clock", "advance"), advance(how), timeout_s=_PATIENCE_S
-        )
+        answer = session.api.call("POST", path("sim", "1", "clock", "advance"), wish, timeout_s=_PATIENCE_S)
     except Refused as refused:
         if refused.status != 404:
             raise
@@ -35,6 +34,8 @@ def clock(
         session.out.document(answer)
     else:
         session.out.line(str(answer["now"]))
+    if wish.get("to", answer["now"]) < answer["now"]:
+        say("that time has passed: a clock is never put back")
 
 
 def advance(how: list[str]) -> Doc:

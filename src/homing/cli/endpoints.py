@@ -7,7 +7,7 @@ import typer
 
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
-from homing.cli.render import field, harmless, say
+from homing.cli.render import field, harmless, moment, say
 from homing.cli.secrets import give_once, place_for
 from homing.cli.session import (
     AppOption,
@@ -19,7 +19,6 @@ from homing.cli.session import (
     talks,
     whole,
 )
-from homing.cli.times import ago
 
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its id, or the end of it.")]
 UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="Where callbacks go.")]
@@ -37,7 +36,7 @@ LIST: Final = (
     field("id"),
     field("form"),
     field("state"),
-    field("lastSuccessAt", human=ago),
+    moment("lastSuccessAt"),
     field("url"),
     field("description"),
 )

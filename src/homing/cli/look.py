@@ -7,15 +7,15 @@ import typer
 
 from homing.cli.client import path
 from homing.cli.exits import CliError, ExitCode
-from homing.cli.render import Column, Item, Style, field, harmless
+from homing.cli.render import Column, Item, Style, field, harmless, moment
 from homing.cli.session import LimitOption, Session, talks
-from homing.cli.times import ago, clock, instant
+from homing.cli.times import clock, instant
 
 MessageArgument = Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id, or the end of it.")]
 
 LIST: Final = (
     field("messageId"),
-    field("createdAt", human=ago),
+    moment("createdAt"),
     Column("to", lambda item: [one["identifier"] for one in item["recipients"]]),
     Column("status", lambda item: [one["status"] for one in item["recipients"]]),
     field("messageRef"),
@@ -25,7 +25,7 @@ SHOW: Final = (
     field("messageId"),
     field("mobileAppId"),
     field("createdAt"),
-    field("expiresAt", human=ago),
+    moment("expiresAt"),
     field("messageRef"),
     field("text"),
 )
@@ -48,8 +48,8 @@ def list_(
         "recipient": to,
         "messageRef": ref,
         "status": status,
-        "since": instant(since, "--since") if since is not None else None,
-        "until": instant(until, "--until") if until is not None else None,
+        "since": instant(since, "--since", session.now()) if since is not None else None,
+        "until": instant(until, "--until", session.now()) if until is not None else None,
     }
     session.out.items(session.api.items(path("1", "messages"), query=query, limit=limit), LIST, "messages")
 

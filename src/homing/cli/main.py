@@ -18,6 +18,12 @@ _HELP: Final = frozenset({"--help", "-h"})
 _MOVABLE: Final = {"--url": 1, "--token": 1, "--json": 0, "--jsonl": 0, "--no-color": 0}
 """Flags that may also stand before the verb, with how many values each takes."""
 
+_WAY_OUT: Final = {
+    "address_in_use": ": end what runs there, or choose another with --listen",
+    "store_locked": ": end it, or choose another with --data",
+}
+"""Code of an error at the start → what its line ends with, where a flag is the way out."""
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one verb and leave with its exit code."""
@@ -132,7 +138,7 @@ def _failed(name: str, error: Exception, argv: Sequence[str]) -> int:
     if isinstance(error, CliError):
         code, line = int(error.code), str(error)
     elif isinstance(error, StartError):
-        code, line = error.exit_code, error.detail
+        code, line = error.exit_code, error.detail + _WAY_OUT.get(error.code, "")
     else:
         code, line = _other(name, error, argv)
     say(f"{name}: {harmless(line)}")

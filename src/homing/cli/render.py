@@ -7,8 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TextIO
+
+from homing.cli.times import ago
 
 Item = Mapping[str, Any]
 
@@ -23,17 +26,21 @@ class Style(StrEnum):
 
 
 class Column(NamedTuple):
-    """One column: its title, the value for programs, and how people like to read that value."""
+    """One column: its title, the value for programs, and whether people read it as a moment: ``3 min ago``."""
 
     title: str
     value: Callable[[Item], object]
-    human: Callable[[object], str] = str
+    is_moment: bool = False
 
 
-def field(title: str, name: str | None = None, human: Callable[[object], str] = str) -> Column:
+def field(title: str) -> Column:
     """Return the column of a property; one that is absent is empty."""
-    key = name or title
-    return Column(title, lambda item: item.get(key), human)
+    return Column(title, lambda item: item.get(title))
+
+
+def moment(title: str) -> Column:
+    """Return the column of a property that is a moment; people see how long ago that is, by the server's clock."""
+    return Column(title, lambda item: item.get(title), is_moment=True)
 
 
 def plain(value: object) -> str:
@@ -68,10 +75,11 @@ def say(line: str) -> None:
 
 
 class Out:
-    """Where a verb's data goes, and in which style. ``shows_colour`` is for what people see only."""
+    """Where a verb's data goes, and in which style. ``now`` tells the time that moments are shown relative to."""
 
     def __init__(self, style: Style, *, no_colour: bool = False, stream: TextIO | None = None) -> None:
         self.style = style
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._stream = stream or sys.stdout
         self._no_colour = no_colour or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
@@ -133,9 +141,7 @@ class Out:
     def _human(self, column: Column, value: object) -> str:
         if value is None:
             return ""
-        if column.human is str:
-            return harmless(plain(value))
-        return harmless(column.human(value))
+        return harmless(ago(value, self.now()) if column.is_moment else plain(value))
 
     def _table(self, items: Sequence[Item], columns: Sequence[Column]) -> None:
         from rich.console import Console

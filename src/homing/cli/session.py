@@ -4,12 +4,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Concatenate, ParamSpec, TypeVar, cast
 
 import typer
 
-from homing.cli.client import Client, path
+from homing.cli.client import Client, Refused, path
 from homing.cli.exits import CliError, ExitCode, usage
 from homing.cli.render import Out, say, style_for
 from homing.cli.target import Target, find
@@ -39,10 +40,12 @@ class Session:
 
     def __init__(self, url: str | None, token: str | None, out: Out) -> None:
         self.out = out
+        out.now = self.now
         self._url = url
         self._token = token
         self._target: Target | None = None
         self._client: Client | None = None
+        self._now: datetime | None = None
 
     @property
     def target(self) -> Target:
@@ -87,6 +90,16 @@ class Session:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CliError(ExitCode.NO, "nothing was done")
+
+    def now(self) -> datetime:
+        """Return what time it is at the server: the clock of `homing dev` may have been pushed, any other's is right."""
+        if self._now is None:
+            try:
+                told = self.api.call("GET", path("sim", "1", "clock"))
+                self._now = datetime.fromisoformat(told["now"])
+            except Refused:
+                self._now = datetime.now(UTC)
+        return self._now
 
     def close(self) -> None:
         """Close the connection, and tell what the server did not know."""

@@ -7,7 +7,7 @@ import typer
 
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
-from homing.cli.render import field
+from homing.cli.render import field, moment
 from homing.cli.secrets import give_once, place_for
 from homing.cli.session import (
     LimitOption,
@@ -18,7 +18,7 @@ from homing.cli.session import (
     talks,
     whole,
 )
-from homing.cli.times import ago, seconds
+from homing.cli.times import seconds
 
 WHERE: Final = path("1", "tokens")
 LIST: Final = (
@@ -27,7 +27,7 @@ LIST: Final = (
     field("kind"),
     field("scopes"),
     field("apps"),
-    field("expiresAt", human=ago),
+    moment("expiresAt"),
 )
 SHOW: Final = tuple(
     field(name) for name in ("id", "name", "kind", "scopes", "apps", "createdAt", "expiresAt")

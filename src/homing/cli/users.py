@@ -10,9 +10,8 @@ import typer
 
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
-from homing.cli.render import field
+from homing.cli.render import field, moment
 from homing.cli.session import AppOption, LimitOption, NoInputOption, Session, YesOption, talks
-from homing.cli.times import ago
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's identifier.")]
 NumberOption = Annotated[str | None, typer.Option("--number", metavar="+39…", help="Where an SMS goes.")]
@@ -26,7 +25,7 @@ PasswordOption = Annotated[
     ),
 ]
 
-LIST: Final = (field("identifier"), field("mobileNumber"), field("createdAt", human=ago))
+LIST: Final = (field("identifier"), field("mobileNumber"), moment("createdAt"))
 SHOW: Final = (field("identifier"), field("mobileNumber"), field("attributes"), field("createdAt"))
 
 

@@ -276,11 +276,12 @@ def tell(report: DemoReport, out: Out) -> None:
         out(Line("bad", f"broken: {finding}"))
     forms = len(report.seen)
     covered = [status for status in STATUSES if all(report.seen[form].get(status) for form in report.seen)]
+    broken = f"{len(report.findings)} law{'' if len(report.findings) == 1 else 's'} broken"
     exact = sum(told.is_exact for told in report.told)
     out(
         Line(
             "ok" if report.holds else "bad",
             f"{len(covered)}/{len(STATUSES)} statuses × {forms}/{len(Form)} forms; {exact} of {len(report.told)} lives "
-            f"exactly as told; {len(report.findings)} laws broken; {report.callbacks} callbacks in {report.took_s:.1f} s",
+            f"exactly as told; {broken}; {report.callbacks} callbacks in {report.took_s:.1f} s",
         )
     )
