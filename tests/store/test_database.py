@@ -241,6 +241,23 @@ def test_what_passes_is_no_failure(path: str, run: Run, error: type[apsw.Error])
     run(story())
 
 
+@pytest.mark.parametrize("error", [apsw.ReadOnlyError, apsw.CantOpenError, apsw.ProtocolError])
+def test_a_file_that_cannot_be_written_is_nobodys_fault(path: str, run: Run, error: type[apsw.Error]) -> None:
+    """Remounted read-only, say: work waits until it can be written again, and no item of it is blamed."""
+
+    async def story() -> None:
+        opened = await numbers_db(path, on_failure=pytest.fail)
+
+        def fail(_connection: apsw.Connection) -> None:
+            raise error("not now")
+
+        with pytest.raises(Unavailable):
+            await opened.write(fail)
+        await opened.close()
+
+    run(story())
+
+
 def test_the_log_is_copied_back_when_it_is_long(path: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it stays short however much is written."""
     monkeypatch.setattr(database, "CHECKPOINT_BYTES", 64 * 1024)

@@ -32,6 +32,8 @@ _PAGE_BYTES: Final = 4096
 _FULL_AGAIN_S: Final = 30
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.InterruptError, apsw.NoMemError)
 """What says nothing about the file and will pass."""
+_UNWRITABLE: Final = (*_PASSING, apsw.ReadOnlyError, apsw.CantOpenError, apsw.ProtocolError)
+"""For a write also what the operator must put right: nothing was written, and nothing is the item's fault."""
 
 _CORRUPTING: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions whose WAL reset can corrupt a file that is written and checkpointed at once."""
@@ -187,7 +189,7 @@ class Database:
                 raise
         except apsw.FullError as error:
             raise Unavailable("the disk is full", retry_after_s=_FULL_AGAIN_S) from error
-        except _PASSING as error:
+        except _UNWRITABLE as error:
             raise Unavailable(f"the store is busy: {error}") from error
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
             self._on_failure(error)
