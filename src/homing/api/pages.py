@@ -74,7 +74,7 @@ def _render(template: str, **values: object) -> bytes:
 
     def prose(text: str) -> Markup:
         """Escape a text, and set what stands between backticks as code."""
-        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
+        return Markup(re.sub(r"(``?)([^`]+)\1", r"<code>\2</code>", str(escape(text))))  # noqa: S704 - escaped just before
 
     environment = Environment(
         loader=PackageLoader("homing.api"),
