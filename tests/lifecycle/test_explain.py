@@ -268,7 +268,14 @@ def test_a_recall_is_told_from_an_expiry_by_its_time() -> None:
 
 def test_the_history_is_the_last_three_different_notes() -> None:
     """Oldest first, in the words of REMARKS; a code that means nothing to people is left out."""
-    notes = ("push_repeated", "duplicate_read", "push_accepted", "push_not_configured", "sms_not_due", "duplicate_read")
+    notes = (
+        "push_repeated",
+        "duplicate_read",
+        "push_accepted",
+        "push_not_configured",
+        "sms_not_due",
+        "duplicate_read",
+    )
     facts = Facts(live()[0], notes=notes)
     assert texts(facts)["history"] == (
         "In its history: no push service is set up for this application, so nobody was woken; an SMS was not due, "
