@@ -144,6 +144,8 @@ class Node:
         )
         self._probe()
         engine.born_free = self.courier.crowded
+        engine.on_unknown.append(self.courier.on_unknown)
+        engine.on_refused.append(self.courier.on_refused)
         engine.on_committed += [self._committed, self.channels.committed]
         api = Api(
             engine=engine,
