@@ -30,16 +30,18 @@ from homing.channels.ports import Channels, ChannelsFor
 from homing.channels.sms import Carrier
 from homing.clock import Clock, RealClock
 from homing.config import Settings
+from homing.contract.status import STATUSES
 from homing.engine import Engine
 from homing.errors import ConfigError
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.gateway.server import Gateway
-from homing.model import Endpoint
+from homing.identifiers import fold_identifier
+from homing.model import Endpoint, uuid_text
 from homing.server import Asgi, Doors, HttpServer, bind
-from homing.store.batch import Batch, Committed
+from homing.store.batch import Batch, Committed, Verdict
 from homing.store.changes import Change, DeleteEndpoint, DisableEndpoint
-from homing.store.sqlite import SqliteStore
-from homing.telemetry import LogEvent, configure, logger
+from homing.store.sqlite import SCHEMA, SqliteStore
+from homing.telemetry import LogEvent, configure, logger, recipient_h
 from homing.telemetry.metrics import Counters
 from homing.vault import Vault
 
@@ -104,6 +106,7 @@ class Node:
             await store.close()
             raise
         _calm_collector()
+        logger().info(LogEvent.STORE_OPENED, path=path, schema=SCHEMA)
         logger().info(LogEvent.NODE_STARTED, store=path, epoch=store.epoch)
         return node
 
@@ -144,6 +147,8 @@ class Node:
         )
         self._probe()
         engine.born_free = self.courier.crowded
+        if settings.telemetry.log_level == "debug":
+            engine.on_committed.append(self._said)
         engine.on_unknown.append(self.courier.on_unknown)
         engine.on_refused.append(self.courier.on_refused)
         engine.on_committed += [self._committed, self.channels.committed]
@@ -174,7 +179,10 @@ class Node:
 
     def not_ready(self) -> list[str]:
         """Why this node takes no work just now; empty when it does."""
-        return ["stopping"] if self._is_stopping else []
+        reasons = ["stopping"] if self._is_stopping else []
+        if self.engine.trouble is not None:
+            reasons.append(f"store: {self.engine.trouble}")
+        return reasons
 
     def is_quiet(self) -> bool:
         """Say whether nothing is under way anywhere and nothing is due."""
@@ -200,14 +208,46 @@ class Node:
         await self.engine.close()
         self.sender.close()
         await self.store.close()
+        logger().info(LogEvent.STORE_CLOSED)
         logger().info(LogEvent.NODE_STOPPED)
 
     def _probe(self) -> None:
         counters = self.counters
+        self.engine.timed = counters.commit
+        counters.probe("store_bytes", lambda: {("file",): float(self.store.size_bytes() or 0)})
+        counters.probe("oldest_due_seconds", self._oldest_due)
         counters.probe("devices_connected", lambda: {(): float(self.gateway.connected)})
         counters.probe(
             "lanes_waiting", lambda: {(str(e),): float(held) for e, held in self.courier.waiting().items()}
         )
+
+    def _oldest_due(self) -> dict[tuple[str, ...], float]:
+        """How late the most overdue callback in the store and the most overdue deadline are, in seconds."""
+        now_ms = self.clock.now_ms()
+        dues = {"callback": self.courier.oldest_due_ms(), "deadline": self.engine.next_deadline_ms}
+        return {(kind,): max(0, now_ms - due_ms) / 1000 if due_ms else 0.0 for kind, due_ms in dues.items()}
+
+    def _said(self, _batch: Batch, committed: Committed) -> None:
+        """Log every event and every settled callback, at the level that is for looking closely."""
+        log = logger()
+        for event in committed.recorded:
+            person = recipient_h(event.app, fold_identifier(event.identifier))
+            fact = LogEvent.MESSAGE_ACCEPTED if event.n == 1 else LogEvent.EVENT_RECORDED
+            status = STATUSES[event.status]
+            log.debug(
+                fact,
+                message_id=uuid_text(event.key),
+                app=event.app,
+                recipient_h=person,
+                status=status,
+                n=event.n,
+            )
+        for settle in committed.settled:
+            if settle.verdict is Verdict.DONE:
+                message_id = uuid_text(settle.key)
+                log.debug(
+                    LogEvent.CALLBACK_SETTLED, message_id=message_id, endpoint=settle.endpoint, n=settle.n
+                )
 
     def _committed(self, _batch: Batch, committed: Committed) -> None:
         self.courier.on_committed(committed)

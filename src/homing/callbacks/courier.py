@@ -107,6 +107,10 @@ class Courier:
         """How many lanes are held for each endpoint, for the metrics."""
         return {berth.endpoint: berth.held for berth in self._lanes.berths.values() if berth.held}
 
+    def oldest_due_ms(self) -> int | None:
+        """See `Lanes.oldest_due_ms`, for the metrics."""
+        return self._lanes.oldest_due_ms()
+
     def on_committed(self, committed: Committed) -> None:
         """Hear what is on disk: settles of ours, and new lanes or events to tell."""
         lanes = self._lanes
@@ -265,6 +269,10 @@ class Courier:
             self._give_up(lane, "tries_spent", attempt, settles)
             return
         n = lane.events[0][0]
+        logger().info(
+            LogEvent.CALLBACK_FAILED, message_id=uuid_text(lane.key), endpoint=endpoint, n=n,
+            attempt=lane.tries + 1, outcome=reason, retry_in_ms=at_ms - now_ms,
+        )  # fmt: skip
         settles.append(Settle(lane.key, endpoint, n, lane.tries, Settled.RETRY, attempt, at_ms, 0, reason))
         self._lanes.drop(lane)
         lane.events.clear()  # the store has them; a lane that is let go is told no more

@@ -99,6 +99,10 @@ class Lanes:
         dues = (berth.due_ms for berth in self._stored.values())
         return min((due_ms for due_ms in dues if due_ms is not None and due_ms > now_ms), default=None)
 
+    def oldest_due_ms(self) -> int | None:
+        """When the lane that waits longest in the store fell, or falls, due; None: none waits there."""
+        return min((b.due_ms for b in self._stored.values() if b.due_ms is not None), default=None)
+
     def claim_size(self, berth: Berth) -> int:
         """How many lanes to claim at once: enough for several rounds, no more than fits, 0 while there are enough."""
         allowed = berth.pace.allowed

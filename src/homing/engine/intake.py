@@ -189,6 +189,10 @@ class Taken:
             self._born_free,
         )
 
+    def size(self) -> int:
+        """How many things it holds."""
+        return sum(len(items) for items in self._lists())
+
     def has_owed(self) -> bool:
         """Say whether it holds anything that must be recorded whatever happens."""
         return bool(self.settles or self.commands or self.notes or self.happened or self.ticked)
@@ -222,7 +226,7 @@ class Taken:
 
     def halves(self) -> "tuple[Taken, Taken] | None":
         """Split in two, to find the one item that cannot be stored; None when this is it."""
-        total = sum(len(items) for items in self._lists())
+        total = self.size()
         if total <= 1:
             return None
         first, second = Taken(self._intake, self._born_free), Taken(self._intake, self._born_free)

@@ -71,6 +71,10 @@ class Engine:
         """Called when a batch may or may not be on disk: whatever it made ours must be looked for in the store."""
         self.on_refused: list[Callable[[Batch], None]] = []
         """Called with the one item that cannot be stored, alone; its owner must not wait for it."""
+        self.timed: Callable[[float, int], None] = lambda _took_s, _items: None
+        """Told after each commit how long it took and how much was in it."""
+        self.trouble: str | None = None
+        """Why the store took nothing the last time; None when it did."""
         self.born_free: Callable[[], frozenset[int]] = frozenset
         """Asked before each batch: the endpoints whose new lanes nobody can take just now."""
 
@@ -104,6 +108,11 @@ class Engine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """The earliest deadline that is armed; one that has passed is overdue."""
+        return self._alarm_ms
 
     def is_quiet(self) -> bool:
         """Say whether everything that happened is on disk and no deadline has passed unnoticed."""
@@ -210,12 +219,14 @@ class Engine:
         try:
             committed = await self._ledger.commit(batch)
         except CommitUnknown as error:
+            self.trouble = str(error)
             logger().error(LogEvent.COMMIT_UNKNOWN, error=str(error))
             for look_for in self.on_unknown:
                 look_for(batch)
             # What is owed is recorded once more: what was recorded already changes nothing the second time.
             return _still_owed(taken, error)
         except Unavailable as error:
+            self.trouble = str(error)
             logger().error(LogEvent.STORE_FULL, error=str(error))
             return _still_owed(taken, error)
         except Exception as error:  # noqa: BLE001 - one bad item must not cost the others their place
@@ -233,8 +244,11 @@ class Engine:
                 return await self._commit(second)
             # The second half may not overtake the first.
             return owed + _still_owed(second, Unavailable("the store takes nothing just now"))
+        self.trouble = None
+        took_s = loop.time() - began
+        self.timed(took_s, taken.size())
         if recipients >= BATCH_DISPATCHES // 4:
-            measured = recipients / max(loop.time() - began, 1e-4)
+            measured = recipients / max(took_s, 1e-4)
             self._recipients_per_s += 0.1 * (measured - self._recipients_per_s)
         self._arm(committed.next_timer_ms)
         for sink in self.on_committed:

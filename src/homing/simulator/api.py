@@ -21,6 +21,7 @@ from homing.simulator.clock import NotQuiet
 from homing.simulator.durations import duration_ms
 from homing.simulator.receivers import Caught
 from homing.simulator.world import World
+from homing.telemetry import LogEvent, logger
 
 _MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -137,6 +138,7 @@ class _Hand:
                 raise _Wrong(422, f"until: {other[:40]!r} is neither quiet nor one of the 18 statuses")
             case _:
                 raise _Wrong(422, "exactly one of by, to and until")
+        logger().info(LogEvent.CLOCK_ADVANCED, now=_iso(now_ms))
         return {"now": _iso(now_ms)}
 
     async def phones(self, _request: Request) -> object:

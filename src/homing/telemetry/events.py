@@ -14,7 +14,6 @@ class LogEvent(StrEnum):
     CONFIG_WARNED = "config.warned"
 
     STORE_OPENED = "store.opened"
-    STORE_MIGRATED = "store.migrated"
     STORE_CLOSED = "store.closed"
     STORE_FAILED = "store.failed"
     STORE_FULL = "store.full"

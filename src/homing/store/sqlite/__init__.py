@@ -77,6 +77,10 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         """See `port.Ledger.free_bytes`."""
         return self._db.free_bytes()
 
+    def size_bytes(self) -> int | None:
+        """How large the store's files are; None for one in memory."""
+        return self._db.size_bytes()
+
     async def commit(self, batch: Batch) -> Committed:
         """See `port.Ledger.commit`."""
         return await self._db.write(lambda c: self._writer.commit(c, batch, self._db.clock.now_ms()))

@@ -176,6 +176,13 @@ class Database:
         room = os.statvfs(Path(self._path).parent)
         return room.f_bavail * room.f_frsize
 
+    def size_bytes(self) -> int | None:
+        """Size of the file and its write-ahead log; None for one that is in memory."""
+        if self._path == ":memory:":
+            return None
+        files = (Path(self._path), Path(f"{self._path}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
         connection = self._writer.connection
         try:
@@ -228,7 +235,7 @@ class Database:
             self._wal_pages = 0
 
     def _open_writer(self) -> apsw.Connection:
-        connection = apsw.Connection(self._path, vfs=self._vfs, statementcachesize=400)
+        connection = apsw.Connection(self._path, vfs=self._vfs, statementcachesize=100)
         if self._vfs is not None:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.set_busy_timeout(5_000)
