@@ -12,6 +12,7 @@ from homing.store.port import Store
 
 NOON_MS = 1_700_000_000_000
 """Where a `StillClock` starts."""
+DAY_MS = 24 * 3600 * 1000
 _serial = itertools.count(1)
 
 

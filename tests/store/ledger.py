@@ -1,7 +1,7 @@
 """Short words for what the ledger's contract suite does and looks at, through the port alone."""
 
 import msgspec
-from tests.store.fakes import add_app, add_user, new_endpoint, send
+from tests.store.fakes import NOON_MS, add_app, add_user, new_endpoint, send
 
 from homing.model import DispatchKey, Endpoint, dispatch_key
 from homing.store.batch import Attempt, Batch, Committed, Incoming, LaneWork, Settle, Verdict
@@ -9,6 +9,7 @@ from homing.store.port import Store
 from homing.store.views import CallbackView
 
 ATTEMPT = Attempt(at_ms=1, took_ms=2, code=204)
+SOON_MS = NOON_MS + 5_000
 
 
 class Town(msgspec.Struct, frozen=True):

@@ -1,0 +1,146 @@
+"""The ledger's promises about commands: their claims and tries, fallbacks that order them, on every store."""
+
+from tests.store.conftest import OpenStore, Run, WithStore
+from tests.store.fakes import NOON_MS, StillClock, add_app, add_user, happen, login
+from tests.store.ledger import post
+
+from homing.lifecycle.dispatch import Clock, Received, SmsRefusal, SmsRefused, SmsSubmitting
+from homing.model import CommandKind, FallbackSettings, message_of
+from homing.store.batch import Batch, CommandDone, CommandWork, Note, Occurrence
+from homing.store.changes import SetPushToken
+from homing.store.port import Store
+
+SMS_APP = {"fallback": FallbackSettings(mode="sms", on_undelivered_seconds=10)}
+
+
+async def _with_phone(store: Store, name: str, app: int) -> int:
+    user = await add_user(store, app, name)
+    await store.apply(login(user, f"{name}'s phone"))
+    await store.apply(SetPushToken(f"{name}'s phone", "ios", f"{name}'s token"))
+    return user.id
+
+
+def test_a_command_lives_until_it_is_done(with_store: WithStore, clock: StillClock) -> None:
+    """Handed over with its commit, put off by a failure, claimed when due with its tries, gone when done."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        await _with_phone(store, "Ann", app.id)
+        key = await post(store, app.id, "Ann")
+        assert await store.claim_commands(10) == []  # ours already
+        later = CommandDone(key, CommandKind.PUSH, NOON_MS + 9, '{"why":"busy"}')
+        committed = await store.commit(Batch(commands_done=[later]))
+        assert committed.next_command_ms == NOON_MS + 9
+        assert (await store.outlook()).next_command_ms == NOON_MS + 9
+        assert await store.claim_commands(10) == []
+        clock.ms += 9
+        assert await store.claim_commands(10) == [CommandWork(key, CommandKind.PUSH, 1, '{"why":"busy"}')]
+        assert await store.claim_commands(10) == []
+        await store.commit(Batch(commands_done=[CommandDone(key, CommandKind.PUSH)]))
+        assert (await store.outlook()).next_command_ms is None
+
+    with_store(story)
+
+
+def test_the_longest_due_commands_are_claimed_first(with_store: WithStore, clock: StillClock) -> None:
+    """No more than asked for."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        await _with_phone(store, "Ann", app.id)
+        keys = [await post(store, app.id, "Ann") for _ in range(3)]
+        later = [
+            CommandDone(k, CommandKind.PUSH, NOON_MS + ms) for k, ms in zip(keys, (3, 1, 2), strict=True)
+        ]
+        await store.commit(Batch(commands_done=later))
+        clock.ms += 3
+        assert [work.key for work in await store.claim_commands(2)] == [keys[1], keys[2]]
+        assert [work.key for work in await store.claim_commands(2)] == [keys[0]]
+
+    with_store(story)
+
+
+def test_commands_of_a_process_that_is_no_more_count_as_due(open_again: OpenStore, run: Run) -> None:
+    """The next process claims them, once."""
+
+    async def story() -> None:
+        async with open_again() as store:
+            app = await add_app(store)
+            await _with_phone(store, "Ann", app.id)
+            key = await post(store, app.id, "Ann")
+        async with open_again() as store:
+            assert await store.claim_commands(10) == [CommandWork(key, CommandKind.PUSH)]
+            assert await store.claim_commands(10) == []
+
+    run(story())
+
+
+def test_a_fallback_that_falls_due_is_a_command(with_store: WithStore, clock: StillClock) -> None:
+    """Handed over with the commit in which its time passed; its receipts find the dispatch."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await add_user(store, app.id, "Ann", mobile_number="+39 1")
+        key = await post(store, app.id, "Ann")
+        clock.ms += 10_000
+        committed = await store.commit(Batch(occurrences=[Occurrence(key, Clock())]))
+        assert committed.commands == [CommandWork(key, CommandKind.SMS)]
+        await store.commit(Batch(occurrences=[Occurrence(key, SmsSubmitting(), sms=(("kannel", "id1"),))]))
+        assert await store.find_sms("kannel", ["id1"]) == {"id1": key}
+
+    with_store(story)
+
+
+def test_a_fallback_that_began_and_ended_in_one_batch_is_no_command(
+    with_store: WithStore, clock: StillClock
+) -> None:
+    """Delivered in the very batch in which its time passed: nobody is told to send an SMS."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await add_user(store, app.id, "Ann", mobile_number="+39 1")
+        key = await post(store, app.id, "Ann")
+        clock.ms += 10_000
+        happened = [Occurrence(key, Clock()), Occurrence(key, Received())]
+        committed = await store.commit(Batch(occurrences=happened))
+        assert committed.commands == []
+        assert (await store.outlook()).next_command_ms is None
+        assert await store.claim_commands(10) == []
+
+    with_store(story)
+
+
+def test_a_fallback_no_longer_wanted_is_taken_back(with_store: WithStore, clock: StillClock) -> None:
+    """A command that waits for its next try is deleted when the message is delivered meanwhile."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await add_user(store, app.id, "Ann", mobile_number="+39 1")
+        key = await post(store, app.id, "Ann")
+        clock.ms += 10_000
+        await store.commit(Batch(occurrences=[Occurrence(key, Clock())]))
+        await store.commit(Batch(commands_done=[CommandDone(key, CommandKind.SMS, clock.ms + 5)]))
+        await happen(store, message_of(key), Received())
+        clock.ms += 5
+        assert await store.claim_commands(10) == []
+
+    with_store(story)
+
+
+def test_a_refused_sms_says_why_in_the_history(with_store: WithStore, clock: StillClock) -> None:
+    """An input's detail is kept beside it, and so are notes that are no input."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await add_user(store, app.id, "Ann", mobile_number="+39 1")
+        key = await post(store, app.id, "Ann")
+        clock.ms += 10_000
+        refused = Occurrence(key, SmsRefused(SmsRefusal.INVALID_NUMBER), '{"code":11}')
+        await store.commit(
+            Batch(occurrences=[Occurrence(key, Clock()), refused], notes=[Note(key, "cap", "{}")])
+        )
+        assert [(line.code, line.detail) for line in await store.history(key)] == [
+            ("sms_refused", '{"code":11}'), ("cap", "{}"),
+        ]  # fmt: skip
+
+    with_store(story)
