@@ -10,8 +10,10 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -330,3 +332,14 @@ def certificates(folder: Path, names: Iterable[str], *, expired: bool = False) -
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     return Certificates(str(folder / "ca.pem"), context)
+
+
+def dialler_is(make_socket: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the open-socket callback, and nobody else, make its sockets so."""
+    fake = SimpleNamespace(AF_INET=socket.AF_INET, AF_INET6=socket.AF_INET6, socket=make_socket)
+    monkeypatch.setattr("homing.callbacks.transfer.socket", fake)
+
+
+def open_descriptors() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))

@@ -1,0 +1,325 @@
+"""The courier and what is left over: by a death, a stop, a lost word or a store that failed (DESIGN.md §3)."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.callbacks.conftest import AtWork, Run
+from tests.callbacks.office import Answer, Office, Try, office, script
+from tests.engine.fakes import until
+from tests.store.fakes import NOON_MS, message_id
+
+from homing.callbacks import leftovers
+from homing.errors import CommitUnknown, Unavailable
+from homing.lifecycle.dispatch import PushAccepted, Read, Received
+from homing.model import Body
+from homing.store.batch import Accept, Addressee, Batch, Committed
+from homing.store.port import Claimed, Ledger
+
+
+def test_what_a_killed_process_held_is_told_by_the_next(tmp_path: Path, run: Run) -> None:
+    """Lanes under way, lanes put off, lanes waiting: all are told under their old webhook-id, in order."""
+
+    async def story() -> None:
+        path = str(tmp_path / "homing.db")
+        async with office(path) as place:
+            endpoint = await place.add_endpoint()
+            place.sender.answer = script(Answer(500))
+            put_off = await place.send()
+            await place.quiet()
+            place.sender.answer = lambda _: None
+            under_way = await place.send()
+            await place.happen(under_way, Read())
+            before = place.sender.tries[-1].webhook_id
+            place.courier._lanes.held.clear()  # it is killed: nothing is given back
+        async with office(path) as place:
+            await place.quiet()
+            assert place.sender.statuses() == ["enqueued", "delivered", "read"]
+            assert place.sender.tries[0].webhook_id == before
+            await place.push(5_000)
+            assert [seen.attempt for seen in place.sender.tries] == [1, 1, 1, 2]
+            for key, bits in ((put_off, 0b1), (under_way, 0b111)):
+                assert (await place.told(key, endpoint)).settled == bits
+
+    run(story())
+
+
+def test_a_graceful_stop_waits_for_tries_and_gives_the_rest_back(tmp_path: Path, run: Run) -> None:
+    """What is under way ends and is settled; what waits is due at once for the next process, no try spent."""
+
+    async def story() -> None:
+        path = str(tmp_path / "homing.db")
+        async with office(path, max_per_endpoint=1) as place:
+            endpoint = await place.add_endpoint()
+            place.sender.answer = lambda _: None
+            first, second = await place.send(), await place.send()
+            await until(lambda: place.sender.open)
+            closing = asyncio.ensure_future(place.courier.close())
+            await asyncio.sleep(0)
+            assert not closing.done()
+            place.sender.let_go()
+            await closing
+            assert len(place.sender.tries) == 1
+        async with office(path) as place:
+            await place.quiet()
+            assert [seen.attempt for seen in place.sender.tries] == [1]
+            for key in (first, second):
+                assert (await place.told(key, endpoint)).settled == 1
+
+    run(story())
+
+
+def test_a_stop_does_not_wait_for_ever(run: Run) -> None:
+    """A try that does not end in its grace is given back as well: it will be made again."""
+
+    async def story() -> None:
+        async with office() as place:
+            endpoint = await place.add_endpoint()
+            place.sender.answer = lambda _: None
+            key = await place.send()
+            await until(lambda: place.sender.open)
+            await place.courier.close(0.01)
+            view = await place.told(key, endpoint)
+            assert (view.pending, view.tries, view.due_ms) == (1, 0, NOON_MS)
+
+    run(story())
+
+
+def test_a_lost_hand_over_is_found_by_the_second_look(at_work: AtWork) -> None:
+    """A lane that the store says is ours and nobody holds: one look may be early, two are not."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        message = message_id(place.clock.ms)
+        accept = Accept(message, place.app, None, Body("hello"), (Addressee("Ann", "ann"),))
+        await place.store.commit(Batch(accepts=[accept]))  # past the engine: the courier does not hear of it
+        await place.courier._leftovers.sweep()
+        await place.quiet()
+        assert place.sender.tries == []
+        await place.courier._leftovers.sweep()
+        await place.quiet()
+        assert place.sender.statuses(endpoint.id) == ["enqueued"]
+
+    at_work(story)
+
+
+def test_a_lost_word_of_due_lanes_is_found_by_a_look(at_work: AtWork) -> None:
+    """What waits in the store is asked for now and then, too."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        message = message_id(place.clock.ms)
+        accept = Accept(message, place.app, None, Body("hello"), (Addressee("Ann", "ann"),))
+        await place.store.commit(Batch(accepts=[accept], born_free=frozenset({endpoint.id})))
+        await place.courier._leftovers.sweep()
+        await place.quiet()
+        assert place.sender.statuses() == ["enqueued"]
+
+    at_work(story)
+
+
+def test_a_lost_event_comes_with_the_settle_of_the_one_before(at_work: AtWork) -> None:
+    """The row says what is pending: even if the courier knew of no more, it is told before the lane is let go."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        key = await place.send()
+        engine_heard = place.engine.on_committed
+        place.engine.on_committed = []
+        await place.happen(key, Received())
+        place.engine.on_committed = engine_heard
+        place.sender.answer = lambda _: Answer()
+        place.sender.let_go()
+        await until(lambda: place.sender.statuses() == ["enqueued", "delivered"])
+        await place.quiet()
+        assert place.courier.waiting() == {}
+
+    at_work(story)
+
+
+class Flaky:
+    """A ledger in front of the real one that fails once where it is told to."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.unknown = 0
+        self.busy = 0
+        self.poisoned = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Store it, and lose the answer as often as told; or fail as one that cannot be stored."""
+        if self.poisoned and batch.settles:
+            self.poisoned -= 1
+            raise RuntimeError("poison")
+        committed = await self._ledger.commit(batch)
+        if self.unknown:
+            self.unknown -= 1
+            raise CommitUnknown
+        return committed
+
+    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
+        """Fail as often as told."""
+        if self.busy:
+            self.busy -= 1
+            raise Unavailable("busy")
+        return await self._ledger.claim_lanes(endpoint, limit)
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ledger], Ledger]:
+    """Return what puts a `Flaky` in front of a ledger, with short waits after failures."""
+    monkeypatch.setattr(leftovers, "AGAIN_S", 0.001)
+    monkeypatch.setattr("homing.engine.loop.AGAIN_S", 0.001)
+
+    def wrap(ledger: Ledger) -> Ledger:
+        return Flaky(ledger)
+
+    return wrap
+
+
+def test_lanes_of_a_commit_with_unknown_outcome_are_found_in_the_store(
+    at_work: AtWork, flaky: Callable[[Ledger], Ledger]
+) -> None:
+    """The sender got 503; what was stored after all is told at once, and receipts are recorded once more."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        ledger = place.engine._ledger
+        ledger.unknown = 1  # type: ignore[attr-defined]
+        with pytest.raises(CommitUnknown):
+            await place.send()
+        await place.quiet()
+        assert place.sender.statuses() == ["enqueued"]
+        key = await place.send()
+        await place.quiet()
+        ledger.unknown = 1  # type: ignore[attr-defined]
+        await place.happen(key, Read())
+        await place.quiet()
+        assert place.sender.statuses() == ["enqueued", "enqueued", "delivered", "read"]
+        assert (await place.told(key, endpoint)).settled == 0b111
+
+    at_work(story, wrap=flaky)
+
+
+@pytest.mark.parametrize("answer", [Answer(), Answer(500), Answer(410)])
+def test_settles_of_a_commit_with_unknown_outcome_are_repeated_harmlessly(
+    at_work: AtWork, flaky: Callable[[Ledger], Ledger], answer: Answer
+) -> None:
+    """The second time finds done what the first did."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        key = await place.send()
+        await until(lambda: place.sender.open)
+        place.engine._ledger.unknown = 1  # type: ignore[attr-defined]
+        place.sender.let_go(answer)
+        place.sender.answer = lambda _: Answer()
+        await place.quiet()
+        await place.push(5_000)
+        view = await place.told(key, endpoint)
+        assert (view.pending, view.settled, view.dead) == (
+            0,
+            int(answer.status != 410),
+            int(answer.status == 410),
+        )
+        assert len(place.sender.tries) == (2 if answer.status == 500 else 1)
+        assert place.courier.waiting() == {}
+
+    at_work(story, wrap=flaky)
+
+
+def test_an_event_whose_settle_cannot_be_stored_is_told_again(
+    at_work: AtWork, flaky: Callable[[Ledger], Ledger]
+) -> None:
+    """Its lane is let go and found by the sweep, and what comes after it is told in its turn."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        place.engine._ledger.poisoned = 1  # type: ignore[attr-defined]
+        key = await place.send()
+        await place.quiet()
+        assert place.courier.waiting() == {}
+        await place.happen(key, Received())
+        for _ in range(2):
+            await place.courier._leftovers.sweep()
+            await place.quiet()
+        assert place.sender.statuses() == ["enqueued", "enqueued", "delivered"]
+        assert (await place.told(key, endpoint)).settled == 0b11
+
+    at_work(story, wrap=flaky)
+
+
+def test_a_claim_that_fails_is_made_again(at_work: AtWork, flaky: Callable[[Ledger], Ledger]) -> None:
+    """The store was busy: what is due is still due."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.sender.answer = script(Answer(500))
+        await place.send()
+        await place.quiet()
+        place.engine._ledger.busy = 2  # type: ignore[attr-defined]
+        await place.push(5_000)
+        assert len(place.sender.tries) == 2
+
+    at_work(story, wrap=flaky)
+
+
+def test_the_last_success_of_an_endpoint_is_kept(at_work: AtWork) -> None:
+    """Written now and then, and at the end."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        await place.send()
+        await place.quiet()
+        await place.courier.close()
+        after = await place.store.endpoint(place.app, endpoint.uid)
+        assert after is not None
+        assert after.last_success_at_ms == NOON_MS
+
+    at_work(story)
+
+
+def test_every_event_of_many_dispatches_is_told_in_order_whatever_the_receiver_does(at_work: AtWork) -> None:
+    """Failures, pauses and successes by turns: at each endpoint the settled order of each dispatch is its own."""
+
+    async def story(place: Office) -> None:
+        endpoints = [await place.add_endpoint() for _ in range(3)]
+        turn = 0
+
+        def moody(_seen: Try) -> Answer:
+            nonlocal turn
+            turn += 1
+            return (Answer(), Answer(500), Answer(), Answer(503, "2"), Answer(404))[turn % 5]
+
+        place.sender.answer = moody
+        keys = []
+        for _ in range(20):
+            keys.append(await place.send())
+            await place.happen(keys[-1], PushAccepted())
+            await place.happen(keys[-1], Read())
+        for _ in range(40):
+            await place.push(5_000)
+        place.sender.answer = lambda _: Answer()
+        for _ in range(40):
+            await place.push(5_000)
+        order = ["enqueued", "PushSent", "delivered", "read"]
+        for endpoint in endpoints:
+            for key in keys:
+                view = await place.told(key, endpoint)
+                assert view.settled == 0b1111
+                told = [
+                    t.body["status"] for t in place.sender.tries
+                    if t.endpoint == endpoint.id and t.webhook_id.startswith(f"msg_{key.hex()}_")
+                ]  # fmt: skip
+                assert sorted(told, key=order.index) == told
+                assert set(told) == set(order)
+        assert place.courier.waiting() == {}
+
+    at_work(story, delays_ms=(1_000,) * 40)
