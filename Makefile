@@ -9,7 +9,7 @@ RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 # Wheels only, each with a known hash: what is installed is what was locked, and nothing is compiled.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
-LOCKED := --require-hashes --only-binary :all:
+LOCKED := --require-hashes --only-binary :all: --no-deps
 
 # The pure rooms owe full branch coverage to their own tests alone.
 PURE := $(wildcard tests/contract tests/lifecycle)
