@@ -20,6 +20,8 @@ DispatchKey = NewType("DispatchKey", bytes)
 
 INCOMING_POSITION = 0xFFFF
 """The position that marks the key of an incoming message, which has no recipients."""
+OPERATION_POSITION = 0xFFFE
+"""The position that marks the key of what is told about endpoints themselves (kind ``operations``)."""
 
 
 def dispatch_key(message_id: bytes, position: int) -> DispatchKey:
@@ -34,7 +36,32 @@ def message_of(key: bytes) -> MessageId:
 
 def is_incoming(key: bytes) -> bool:
     """Say whether a key names an incoming message rather than a dispatch."""
-    return key[16:] == b"\xff\xff"
+    return key[16:18] == b"\xff\xff"
+
+
+def is_operation(key: bytes) -> bool:
+    """Say whether a key names a fact about an endpoint rather than a dispatch."""
+    return key[16:18] == b"\xff\xfe"
+
+
+def replay_lane(key: bytes) -> DispatchKey:
+    """Return the key of the lane in which a dispatch's events are told again, beside its own (ADR 0006)."""
+    return DispatchKey(key[:18] + b"\x01\x00")
+
+
+def single_lane(key: bytes, n: int) -> DispatchKey:
+    """Return the key of the lane of one event alone, at an endpoint that wants no order (ADR 0006)."""
+    return DispatchKey(key[:18] + bytes((0, n)))
+
+
+def is_replay(lane: bytes) -> bool:
+    """Say whether a lane tells events again."""
+    return len(lane) > 18 and lane[18] == 1
+
+
+def dispatch_of(lane: bytes) -> DispatchKey:
+    """Return the key of the dispatch that a lane is about: its first 18 bytes."""
+    return DispatchKey(lane[:18])
 
 
 def uuid_text(raw: bytes) -> str:
@@ -63,10 +90,15 @@ class AppMode(StrEnum):
 
 
 class EndpointKind(StrEnum):
-    """What an endpoint takes: callbacks about outgoing messages, or incoming messages."""
+    """What an endpoint takes: callbacks about outgoing messages, incoming messages, or facts about endpoints.
+
+    NOTIFY is nobody's to create: one row for each application and origin that messages name in ``notifyCallback``.
+    """
 
     STATUS = "status"
     INBOX = "inbox"
+    OPERATIONS = "operations"
+    NOTIFY = "notify"
 
 
 class EndpointState(StrEnum):
@@ -99,6 +131,10 @@ class App(msgspec.Struct, frozen=True):
     fallback: FallbackSettings
     app_key: str
     created_at_ms: int
+    callback_secret: bytes | None = None
+    """Signs callbacks to a message's own ``notifyCallback``; sealed for the context ``app-callback:{id}``."""
+    previous_secret: bytes | None = None
+    previous_until_ms: int | None = None
 
 
 class User(msgspec.Struct, frozen=True):
@@ -121,8 +157,35 @@ class Credentials(msgspec.Struct, frozen=True):
     password_hash: str
 
 
+class EndpointOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How callbacks travel to one endpoint, beside URL and form; None: as the operator set it for all."""
+
+    ordered: bool = True
+    max_in_flight: int | None = None
+    rate_per_second: float | None = None
+    retry_delays_seconds: tuple[float, ...] | None = None
+    timeout_seconds: float | None = None
+    ca: str | None = None
+    """Certificate authorities in PEM, trusted for this endpoint instead of the system's."""
+    dangerous_skip_verify: bool = False
+
+
+class EndpointCredentials(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What is sent along with each callback to one endpoint and may be secret; sealed where it is stored."""
+
+    headers: dict[str, str] = {}
+    username: str | None = None
+    password: str | None = None
+    bearer: str | None = None
+
+
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where callbacks of an application go. ``secret`` is sealed; ``statuses`` is a bitset of status numbers."""
+    """Where callbacks of an application go. ``statuses`` is a bitset of status numbers.
+
+    ``state`` is active, resting or disabled; ``paused`` is the owner's word and goes before the first two when shown.
+    Sealed: ``secret`` and ``previous_secret`` for ``endpoint:{uid}``, ``credentials`` (JSON of `EndpointCredentials`)
+    for ``endpoint-credentials:{uid}``.
+    """
 
     id: int
     uid: str
@@ -138,6 +201,57 @@ class Endpoint(msgspec.Struct, frozen=True):
     secret: bytes
     created_at_ms: int
     last_success_at_ms: int | None
+    options: EndpointOptions = EndpointOptions()
+    credentials: bytes | None = None
+    paused: bool = False
+    previous_secret: bytes | None = None
+    previous_until_ms: int | None = None
+    failing_since_ms: int | None = None
+    """When the first of the failures came that made it rest; None while it does not."""
+    disabled_at_ms: int | None = None
+    """Since when it last heard of nothing, also after it was enabled again: where a replay of what it missed begins."""
+
+
+class ReplaySpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which callbacks a replay tells again; None means: any.
+
+    ``which`` is "dead" (what was given up) or "all" (also what was told, and what was never owed). ``statuses`` is a
+    bitset. ``since_ms`` and ``until_ms`` bound when the event happened (dead: when it was given up). With ``message`` the
+    replay is that message's own (``n`` only that event's, ``position`` only that recipient's).
+    """
+
+    which: str
+    until_ms: int
+    since_ms: int | None = None
+    endpoint: int | None = None
+    statuses: int | None = None
+    message: bytes | None = None
+    position: int | None = None
+    n: int | None = None
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A durable piece of bulk work. ``kind`` is "replay"; ``state`` is running, paused, done or cancelled.
+
+    Counts are callbacks: ``total`` wanted (None until they were counted), ``opened`` so far handed to the couriers,
+    of those ``done`` answered and ``failed`` given up. ``is_walked``: nothing more will be opened.
+    """
+
+    id: int
+    uid: str
+    app: int
+    kind: str
+    state: str
+    spec: ReplaySpec
+    rate: float | None
+    """At most so many callbacks per second; None: as fast as the endpoint takes them."""
+    total: int | None
+    opened: int
+    done: int
+    failed: int
+    is_walked: bool
+    created_at_ms: int
+    ended_at_ms: int | None
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -32,6 +32,21 @@ class EndpointView(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     precision: Precision = "s"
     timeout_s: float = 15.0
     """For the whole exchange; at most 15, so that no try outlives its node's term of ownership."""
+    app: int = 0
+    kind: str = "status"
+    headers: tuple[str, ...] = ()
+    """Lines ``name: value`` that the owner wants with every request, ``authorization`` among them."""
+    ca: bytes | None = None
+    """Certificate authorities in PEM instead of the system's."""
+    dangerous_skip_verify: bool = False
+    max_in_flight: int | None = None
+    """None: as the operator set it for all, as with the next two."""
+    rate_per_second: float | None = None
+    delays_ms: tuple[int, ...] | None = None
+    is_paused: bool = False
+    is_resting: bool = False
+    """What the store knew when the view was made; the courier knows better later."""
+    failing_since_ms: int | None = None
 
 
 class Job(msgspec.Struct, eq=False):
@@ -74,3 +89,5 @@ class Done(msgspec.Struct, eq=False):
     address: str | None
     """The address that was dialled last, None when none was."""
     phases: Phases
+    location: str | None = None
+    """Where a 3xx would lead; nobody goes there, but it tells what is wrong."""

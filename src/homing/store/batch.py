@@ -44,8 +44,19 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     replayed: bool = False
 
 
+class Notify(msgspec.Struct, frozen=True, gc=False):
+    """Where one message's own callbacks go: ``endpoint`` is that of its application and origin (`OpenNotify`)."""
+
+    endpoint: int
+    form: str
+    url: str
+
+
 class Accept(msgspec.Struct, frozen=True):
-    """A message to store. ``render`` makes the answer that a repeated idempotency key gets again; it must be pure."""
+    """A message to store. ``render`` makes the answer that a repeated idempotency key gets again; it must be pure.
+
+    With ``notify`` its callbacks go there instead of to the application's status endpoints.
+    """
 
     message_id: MessageId
     app: int
@@ -56,6 +67,7 @@ class Accept(msgspec.Struct, frozen=True):
     fallback: FallbackSettings | None = None
     idempotency: Idempotency | None = None
     render: Callable[[Accepted], bytes] | None = None
+    notify: Notify | None = None
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -97,10 +109,15 @@ class Verdict(IntEnum):
     DONE = 1
     RETRY = 2
     DEAD = 3
+    WAIT = 4
+    """The lane is let go until ``retry_at_ms`` and no try is spent: its endpoint rests, or is paused."""
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One HTTP try: when it began, how long it took, what came back. ``code`` 0 means no answer."""
+    """One HTTP try: when it began, how long it took, what came back. ``code`` 0 means no answer.
+
+    Compact for a success: no answer, no detail. ``detail`` of a failure is JSON (`views.AttemptDetail`).
+    """
 
     at_ms: int
     took_ms: int
@@ -108,6 +125,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     address: str | None = None
     answer: bytes | None = None
+    detail: bytes | None = None
 
 
 class Settle(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +136,7 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
     """
 
     key: DispatchKey
+    """The lane's, as its `LaneWork` had it."""
     endpoint: int
     n: int
     tries: int
@@ -169,6 +188,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     message_ref: str | None
     recipient_ref: str | None
     fallback_ref: str | None
+    notify: str | None = None
+    """The message's own form and URL, with a space between them; None: the endpoint's."""
 
 
 class IncomingFacts(msgspec.Struct, frozen=True, gc=False):
@@ -181,18 +202,33 @@ class IncomingFacts(msgspec.Struct, frozen=True, gc=False):
     in_reply_to: MessageId | None
 
 
+class OperationFacts(msgspec.Struct, frozen=True, gc=False):
+    """What one callback to an endpoint of kind ``operations`` says: about another endpoint, at ``at_ms``."""
+
+    app: int
+    type: str
+    """endpoint.resting, endpoint.disabled or callback.dead."""
+    endpoint_uid: str
+    reason: str
+    at_ms: int
+
+
 class LaneWork(msgspec.Struct, frozen=True, gc=False):
     """A lane this node now owns, or further events of one it owns already (``fresh`` False).
+
+    ``key`` is the dispatch's (18 bytes), or 20 bytes for a lane beside it (`model.replay_lane`, `model.single_lane`).
+    ``job`` is the uid of the job that a replay belongs to.
 
     ``events`` are (n, status number, at_ms), ascending; ``tries`` were spent on the first of them.
     """
 
     key: DispatchKey
     endpoint: int
-    facts: Facts | IncomingFacts
+    facts: Facts | IncomingFacts | OperationFacts
     events: tuple[tuple[int, int, int], ...]
     tries: int = 0
     fresh: bool = True
+    job: str | None = None
 
 
 class CommandWork(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from homing.model import FallbackSettings
+from homing.model import EndpointOptions, FallbackSettings, ReplaySpec
 
 
 class CreateApp(msgspec.Struct, frozen=True):
@@ -14,6 +14,15 @@ class CreateApp(msgspec.Struct, frozen=True):
     mode: str = "live"
     ttl_s: int | None = None
     fallback: FallbackSettings = FallbackSettings()
+    callback_secret: bytes | None = None
+
+
+class RotateAppSecret(msgspec.Struct, frozen=True):
+    """→ `App`. A new callback secret; the old one signs as well until ``previous_until_ms`` (None: not any more)."""
+
+    id: int
+    secret: bytes
+    previous_until_ms: int | None
 
 
 class UpdateApp(msgspec.Struct, frozen=True):
@@ -72,6 +81,9 @@ class CreateEndpoint(msgspec.Struct, frozen=True):
     statuses: int | None = None
     precision: str = "s"
     description: str | None = None
+    options: EndpointOptions = EndpointOptions()
+    credentials: bytes | None = None
+    paused: bool = False
 
 
 class UpdateEndpoint(msgspec.Struct, frozen=True):
@@ -84,6 +96,72 @@ class UpdateEndpoint(msgspec.Struct, frozen=True):
     statuses: int | None
     precision: str
     description: str | None
+    options: EndpointOptions = EndpointOptions()
+    credentials: bytes | None = None
+    paused: bool = False
+
+
+class RotateEndpointSecret(msgspec.Struct, frozen=True):
+    """→ `Endpoint`. A new secret; the old one signs as well until ``previous_until_ms`` (None: not any more)."""
+
+    app: int
+    uid: str
+    secret: bytes
+    previous_until_ms: int | None
+
+
+class EnableEndpoint(msgspec.Struct, frozen=True):
+    """→ `Endpoint`, active again; ``disabled_at_ms`` stays. Harmless if it was not disabled (a rest ends)."""
+
+    app: int
+    uid: str
+
+
+class SetEndpointHealth(msgspec.Struct, frozen=True):
+    """→ `Endpoint` | None if it is gone or disabled. ``state`` is "resting" or "active".
+
+    Going to rest tells the application's endpoints of kind ``operations`` (``endpoint.resting``); a state it has
+    already changes nothing and tells nobody.
+    """
+
+    id: int
+    state: str
+    reason: str | None = None
+    failing_since_ms: int | None = None
+
+
+class OpenNotify(msgspec.Struct, frozen=True):
+    """→ `Endpoint` of kind ``notify``: the application's for this origin (``https://host:port``), made if need be."""
+
+    app: int
+    origin: str
+
+
+class EndNotify(msgspec.Struct, frozen=True):
+    """→ None. A message's own ``notifyCallback`` is gone (410): its dispatches open no more lanes, to nobody."""
+
+    message_id: bytes
+
+
+class CreateJob(msgspec.Struct, frozen=True):
+    """→ `Job`, running; an unknown application is `NotFound`."""
+
+    uid: str
+    app: int
+    spec: ReplaySpec
+    rate: float | None = None
+
+
+class UpdateJob(msgspec.Struct, frozen=True):
+    """→ `Job`; `NotFound` if there is none, `Conflict` if it has ended. None leaves a value as it is.
+
+    ``state`` is running, paused or cancelled; cancelling drops the lanes it opened that were not told yet.
+    """
+
+    uid: str
+    state: str | None = None
+    rate: float | None = None
+    total: int | None = None
 
 
 class DeleteEndpoint(msgspec.Struct, frozen=True):
@@ -94,7 +172,10 @@ class DeleteEndpoint(msgspec.Struct, frozen=True):
 
 
 class DisableEndpoint(msgspec.Struct, frozen=True):
-    """→ `Endpoint` | None if it is gone. It gets no new lanes; the couriers give up the ones it has."""
+    """→ `Endpoint` | None if it is gone. It gets no new lanes; the couriers give up the ones it has.
+
+    Tells the application's endpoints of kind ``operations`` (``endpoint.disabled``), unless it was disabled already.
+    """
 
     id: int
     reason: str
@@ -164,9 +245,11 @@ class TouchEndpoints(msgspec.Struct, frozen=True):
 
 
 Change = (
-    CreateApp | UpdateApp | DeleteApp
+    CreateApp | UpdateApp | DeleteApp | RotateAppSecret
     | CreateUser | UpdateUser | DeleteUser
     | CreateEndpoint | UpdateEndpoint | DeleteEndpoint | DisableEndpoint | TouchEndpoints
+    | RotateEndpointSecret | EnableEndpoint | SetEndpointHealth | OpenNotify | EndNotify
+    | CreateJob | UpdateJob
     | CreateToken | DeleteToken
     | SaveDevice | SetPushToken | RetirePushToken | RemoveDevice | TouchDevices
 )  # fmt: skip

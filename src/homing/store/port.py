@@ -9,12 +9,15 @@ from typing import Protocol
 
 import msgspec
 
-from homing.model import App, Credentials, Device, Endpoint, Token, User
+from homing.model import App, Credentials, Device, Endpoint, Job, ReplaySpec, Token, User
 from homing.store.batch import Accepted, Batch, CommandWork, Committed, Idempotency, LaneWork, Outlook
 from homing.store.changes import Change
 from homing.store.views import (
     AttemptView,
     CallbackView,
+    DeadGroup,
+    DeadView,
+    FeedPage,
     HistoryView,
     InboxItem,
     MessageQuery,
@@ -39,6 +42,23 @@ class Claimed(msgspec.Struct, frozen=True):
     next_due_ms: int | None
 
 
+class ReplayStep(msgspec.Struct, frozen=True):
+    """One step of a replay: lanes this node now owns. ``is_walked``: the job opens no more."""
+
+    lanes: list[LaneWork]
+    is_walked: bool
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long what is finished is kept, in ms; None keeps it for ever."""
+
+    attempts_ms: int | None
+    """The log of callbacks that were taken."""
+    failures_ms: int | None
+    """The log of tries that failed."""
+    dead_ms: int | None
+
+
 class Ledger(Protocol):
     """The durable record of what happens to messages, and of what must still be done about it."""
 
@@ -60,8 +80,24 @@ class Ledger(Protocol):
         """
         ...
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
-        """Take up to ``limit`` lanes of an endpoint that are due and owned by nobody, the longest due first."""
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
+        """Take up to ``limit`` lanes of an endpoint that are due and owned by nobody, the longest due first.
+
+        With ``chance`` in [0, 1) one lane is taken wherever chance points among the due ones: a probe that always tried
+        the same lane would never find out that only this one is bad.
+        """
+        ...
+
+    async def replay_step(self, job: str, limit: int) -> ReplayStep:
+        """Open replay lanes for up to ``limit`` dispatches of a running job (by its uid) and move the job on, in one commit.
+
+        The lanes are born owned by this node. An event that is pending in a live lane is passed over; one that waits in
+        another job's replay lane passes over to this job. A job that does not run opens nothing.
+        """
+        ...
+
+    async def prune(self, retention: Retention, limit: int) -> int:
+        """Delete up to ``limit`` rows whose time is over; return how many, 0 when there is nothing left to delete."""
         ...
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
@@ -145,11 +181,19 @@ class Registry(Protocol):
         ...
 
     async def endpoints(self, app: int | None) -> list[Endpoint]:
-        """All endpoints of an application, oldest first; of all applications for None."""
+        """All endpoints of an application that its owner made, oldest first; for None of all, kind ``notify`` too."""
         ...
 
     async def endpoint(self, app: int, uid: str) -> Endpoint | None:
         """One endpoint."""
+        ...
+
+    async def jobs(self, app: int | None, before: int | None, limit: int) -> list[Job]:
+        """Jobs, newest first, before the given number (`Job.id`); of all applications for None."""
+        ...
+
+    async def job(self, uid: str) -> Job | None:
+        """One job."""
         ...
 
     async def tokens(self) -> list[Token]:
@@ -186,6 +230,35 @@ class Archive(Protocol):
 
     async def attempts(self, endpoint: int, before: int | None, limit: int) -> list[AttemptView]:
         """An endpoint's attempt log, newest first, before the given attempt id."""
+        ...
+
+    async def feed(self, apps: tuple[int, ...] | None, after: int, limit: int, *, incoming: bool) -> FeedPage:
+        """Events in the order of their commits after a position; nothing can appear behind what was once returned.
+
+        With ``incoming`` messages from devices too. A page may be empty though there is more: go on from ``last``.
+        """
+        ...
+
+    async def feed_head(self) -> int:
+        """The last position there is: where someone begins who wants only what is new."""
+        ...
+
+    async def feed_since(self, at_ms: int) -> int:
+        """A position before which everything happened before ``at_ms``."""
+        ...
+
+    async def dead(self, endpoint: int, after: tuple[bytes, int] | None, limit: int) -> list[DeadView]:
+        """What was given up at an endpoint, newest message first, after (key, n)."""
+        ...
+
+    async def dead_groups(self, endpoint: int) -> list[DeadGroup]:
+        """What was given up at an endpoint, by reason and status, the largest group first."""
+        ...
+
+    async def count_replay(
+        self, app: int, spec: ReplaySpec, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        """Count the callbacks of a replay among the next ``limit`` messages after a key; where to go on, None at the end."""
         ...
 
     async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:

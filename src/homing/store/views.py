@@ -4,7 +4,7 @@ import msgspec
 
 from homing.lifecycle.dispatch import State
 from homing.model import Body, Device
-from homing.store.batch import Attempt, Facts
+from homing.store.batch import Attempt, Facts, IncomingFacts
 
 
 class EventView(msgspec.Struct, frozen=True):
@@ -73,6 +73,60 @@ class AttemptView(msgspec.Struct, frozen=True):
     status: int | None
     tries: int
     attempt: Attempt
+
+
+class AttemptDetail(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What is kept of a failed try beside the line of the log: the request as it went out, without secrets.
+
+    ``phases`` are milliseconds from the start to the end of name look-up, connection, TLS and first byte.
+    """
+
+    line: str
+    headers: dict[str, str]
+    phases: tuple[int, int, int, int]
+    note: str | None = None
+    """What the failure most likely means, in words (``callbacks.diagnosis``)."""
+
+
+class FeedItem(msgspec.Struct, frozen=True):
+    """One event, or one incoming message (``text`` is not None), in the order of commits."""
+
+    position: int
+    key: bytes
+    app: int
+    n: int
+    status: int
+    at_ms: int
+    facts: Facts | IncomingFacts
+
+
+class FeedPage(msgspec.Struct, frozen=True):
+    """What lies behind a position. ``last`` is where to go on, also when nothing was found up to there."""
+
+    items: tuple[FeedItem, ...]
+    last: int
+
+
+class DeadView(msgspec.Struct, frozen=True):
+    """One event that was given up at an endpoint."""
+
+    key: bytes
+    identifier: str
+    n: int
+    status: int | None
+    at_ms: int
+    """When it was given up."""
+    reason: str
+
+
+class DeadGroup(msgspec.Struct, frozen=True):
+    """All that was given up at an endpoint for one reason and with one status."""
+
+    reason: str
+    status: int | None
+    count: int
+    oldest_ms: int
+    newest_ms: int
 
 
 class InboxItem(msgspec.Struct, frozen=True):
