@@ -13,7 +13,15 @@ from homing.contract.status import NUMBER
 from homing.lifecycle.dispatch import Command, FallbackMode, Input, Message, Policy, State
 from homing.lifecycle.machine import begin, next_deadline, step
 from homing.lifecycle.policy import FallbackPlan, resolve
-from homing.model import INCOMING_POSITION, App, CommandKind, DispatchKey, FallbackSettings, dispatch_key
+from homing.model import (
+    INCOMING_POSITION,
+    App,
+    CommandKind,
+    DispatchKey,
+    FallbackSettings,
+    dispatch_key,
+    single_lane,
+)
 from homing.phone_numbers import e164
 from homing.store.batch import (
     Accept,
@@ -44,11 +52,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Target(NamedTuple):
-    """An endpoint as the transaction sees it; ``statuses`` is a bitset, None for all."""
+    """An endpoint as the transaction sees it; ``statuses`` is a bitset, None for all.
+
+    ``is_ordered`` False: each event is told by itself, none waits for the one before.
+    """
 
     id: int
     kind: str
     statuses: int | None
+    is_ordered: bool = True
 
 
 class Addressed(NamedTuple):
@@ -62,13 +74,17 @@ class Addressed(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A dispatch's row, locked by the transaction, and the lanes it has: endpoint → held by this node."""
+    """A dispatch's row, locked by the transaction, and the lanes it has: endpoint → held by this node.
+
+    ``notify`` is the endpoint of the message's own callbacks: None when it has none, 0 when that is gone.
+    """
 
     recipient: int | None
     facts: Facts
     timer_at: int | None
     state: State
     lanes: dict[int, bool]
+    notify: int | None = None
 
 
 class Writes:
@@ -109,7 +125,7 @@ class _Beginning(NamedTuple):
     state: State
     status: int
     events: tuple[tuple[int, int, int], ...]
-    endpoints: list[int]
+    targets: Sequence[Target]
 
 
 class Fold:
@@ -148,7 +164,11 @@ class Fold:
         message_id, ref, body, app_id = accept.message_id, accept.ref, accept.body, app.id
         writes.messages.append((message_id, app_id, ref, _encode(body), now_ms, policy.expires_at))
         # What is the same for every recipient is worked out once: a message may have a thousand.
-        unknown, known = self._beginning(False, policy, app_id), self._beginning(True, policy, app_id)
+        notify = accept.notify
+        own = None if notify is None else f"{notify.form} {notify.url}"
+        own_endpoint = None if notify is None else notify.endpoint
+        unknown = self._beginning(False, policy, app_id, own_endpoint)
+        known = self._beginning(True, policy, app_id, own_endpoint)
         deadline = next_deadline(known.state)
         events, recorded = writes.events, self.committed.recorded
         messages, counters = self.committed.messages, writes.recipients
@@ -173,28 +193,34 @@ class Fold:
                 fallback_ref = identifier
             writes.dispatches.append(
                 (key, app_id, recipient, seq, identifier, ref, addressee.recipient_ref, fallback_ref,
-                 addressee.text, timer_at, *beginning.state)
+                 addressee.text, timer_at, own_endpoint, own, *beginning.state)
             )  # fmt: skip
             status = beginning.status
             events.append((key, 1, status, now_ms))
             recorded.append(Recorded(key, app_id, identifier, 1, status, now_ms))
             answer.append((identifier, status))
-            if beginning.endpoints:
-                facts = Facts(app_id, identifier, ref, addressee.recipient_ref, fallback_ref)
-                for endpoint in beginning.endpoints:
-                    self._open(key, endpoint, facts, beginning.events)
+            if beginning.targets:
+                facts = Facts(app_id, identifier, ref, addressee.recipient_ref, fallback_ref, own)
+                for target in beginning.targets:
+                    self._begin_lane(key, target, facts, beginning.events)
         if deadline is not None and writes.timers:
             self._expect(deadline)
         return Accepted(message_id, now_ms, tuple(answer))
 
-    def _beginning(self, is_known: bool, policy: Policy, app: int) -> "_Beginning":
+    def _beginning(self, is_known: bool, policy: Policy, app: int, notify: int | None) -> "_Beginning":
         state, ((status, at_ms),), _commands, _note = begin(is_known, policy, self.now_ms)
         number = NUMBER[status]
-        endpoints = [
-            target.id for target in self._targets[app]
-            if target.kind == "status" and (target.statuses is None or target.statuses >> number & 1)
+        targets = [
+            target for target in self._hearers(app, notify)
+            if target.statuses is None or target.statuses >> number & 1
         ]  # fmt: skip
-        return _Beginning(state, number, ((1, number, at_ms),), endpoints)
+        return _Beginning(state, number, ((1, number, at_ms),), targets)
+
+    def _hearers(self, app: int, notify: int | None) -> list[Target]:
+        """Whoever hears of a dispatch's events: the application's status endpoints, or the message's own."""
+        if notify is None:
+            return [target for target in self._targets[app] if target.kind == "status"]
+        return [Target(notify, "notify", None)] if notify else []
 
     def take_in(self, incoming: Incoming) -> None:
         """Store a message from a device and open a lane to each of the application's inboxes."""
@@ -235,7 +261,7 @@ class Fold:
             if state != before or timer_at != loaded.timer_at:
                 writes.states.append((key, timer_at, *state))
         if events:
-            self._tell(key, loaded.facts, tuple(events), loaded.lanes)
+            self._tell(key, loaded, tuple(events))
         if commands:
             # An SMS that began and ceased to be wanted within one batch is no command at all: the last word counts.
             if commands[-1] is Command.SUBMIT_SMS:
@@ -280,17 +306,13 @@ class Fold:
             self._arm(deadline, key)
         return deadline
 
-    def _tell(
-        self, key: DispatchKey, facts: Facts, events: tuple[tuple[int, int, int], ...], lanes: dict[int, bool]
-    ) -> None:
+    def _tell(self, key: DispatchKey, loaded: Loaded, events: tuple[tuple[int, int, int], ...]) -> None:
         """Write events and the lanes of every endpoint that is to hear of them: never one without the other."""
-        recorded = self.committed.recorded
+        facts, lanes, recorded = loaded.facts, loaded.lanes, self.committed.recorded
         for n, status, at_ms in events:
             self.writes.events.append((key, n, status, at_ms))
             recorded.append(Recorded(key, facts.app, facts.identifier, n, status, at_ms))
-        for target in self._targets[facts.app]:
-            if target.kind != "status":
-                continue
+        for target in self._hearers(facts.app, loaded.notify):
             wanted = events
             if target.statuses is not None:
                 wanted = tuple(event for event in events if target.statuses >> event[1] & 1)
@@ -298,11 +320,20 @@ class Fold:
                     continue
             held = lanes.get(target.id)
             if held is None:
-                self._open(key, target.id, facts, wanted)
+                self._begin_lane(key, target, facts, wanted)
                 continue
             self.writes.bits.append((_bits(wanted), key, target.id))
             if held:
                 self.committed.lanes.append(LaneWork(key, target.id, facts, wanted, 0, False))
+
+    def _begin_lane(
+        self, key: DispatchKey, target: Target, facts: Facts, events: tuple[tuple[int, int, int], ...]
+    ) -> None:
+        if target.is_ordered:
+            self._open(key, target.id, facts, events)
+            return
+        for event in events:
+            self._open(single_lane(key, event[0]), target.id, facts, (event,))
 
     def _open(
         self,

@@ -10,15 +10,15 @@ import uuid_utils
 from homing.clock import Clock
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed
+from homing.store.port import Claimed, ReplayStep
 from homing.store.sql import load
-from homing.store.sqlite import claims
+from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
 from homing.store.sqlite.database import Database, die
 from homing.store.sqlite.ledger import Writer
 from homing.store.sqlite.registry import SqliteRegistry
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _META: Final = load("sqlite", "meta")
 
 
@@ -85,11 +85,19 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         """See `port.Ledger.commit`."""
         return await self._db.write(lambda c: self._writer.commit(c, batch, self._db.clock.now_ms()))
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
         """See `port.Ledger.claim_lanes`."""
+        if chance is None:
+            return await self._db.write(
+                lambda c: claims.claim_lanes(c, endpoint, self.now_ms(), limit, self._epoch)
+            )
         return await self._db.write(
-            lambda c: claims.claim_lanes(c, endpoint, self.now_ms(), limit, self._epoch)
+            lambda c: claims.claim_by_chance(c, endpoint, self.now_ms(), chance, self._epoch)
         )
+
+    async def replay_step(self, job: str, limit: int) -> ReplayStep:
+        """See `port.Ledger.replay_step`."""
+        return await self._db.write(lambda c: replays.step(c, job, limit, self.now_ms(), self._epoch))
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
@@ -128,7 +136,7 @@ def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:
 
     if connection.execute(_META["has_meta"]).fetchone() is None:
         connection.execute(load("sqlite", "schema_1")["schema"])
-        put("schema", SCHEMA)
+        put("schema", 1)
         put("store_id", str(uuid_utils.uuid4()))
         put("key_id", key_id)
     schema = get("schema")
@@ -138,6 +146,9 @@ def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:
         raise WrongMasterKey(
             "the store's secrets are sealed under another key: check [security] master_key_file"
         )
+    for version in range(schema + 1, SCHEMA + 1):
+        connection.execute(load("sqlite", f"schema_{version}")["migrate"])
+        put("schema", version)
     epoch = get("epoch")
     epoch = epoch + 1 if isinstance(epoch, int) else 1
     put("epoch", epoch)

@@ -10,22 +10,32 @@ from typing import Final
 
 import apsw
 
-from homing.model import CommandKind, DispatchKey, MessageId, is_incoming, message_of
-from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, Outlook
+from homing.model import (
+    CommandKind,
+    DispatchKey,
+    MessageId,
+    dispatch_of,
+    is_incoming,
+    is_operation,
+    message_of,
+)
+from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts, Outlook
 from homing.store.port import Claimed
 from homing.store.sql import load
 from homing.store.sqlite.nouns import fetch
 
 _SQL: Final = load("sqlite", "claims")
-_Row = tuple[bytes, int, int, int]
-_KEY_AND_TRIES: Final = itemgetter(0, 2)
+_Row = tuple[bytes, int, int, int, int]
+_LANE: Final = itemgetter(0, 1, 2)
+_NEARBY: Final = 64
+"""How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
 
 
 def lane_work(
-    connection: apsw.Connection, key: bytes, endpoint: int, bits: int, tries: int
+    connection: apsw.Connection, key: bytes, endpoint: int, bits: int, tries: int, job: int = 0
 ) -> LaneWork | None:
     """Gather what a courier needs for a lane's pending events; None when what it was about is gone."""
-    facts: Facts | IncomingFacts
+    facts: Facts | IncomingFacts | OperationFacts
     if is_incoming(key):
         row = connection.execute(_SQL["incoming_facts"], (message_of(key),)).fetchone()
         if row is None:
@@ -34,13 +44,29 @@ def lane_work(
         reply = None if in_reply_to is None else MessageId(in_reply_to)
         facts = IncomingFacts(app, identifier, text, channel, reply)
         events = ((1, 0, at_ms),)
+    elif is_operation(key):
+        row = connection.execute(_SQL["operation_facts"], (message_of(key),)).fetchone()
+        if row is None:
+            return None
+        facts = OperationFacts(*row)
+        events = ((1, 0, facts.at_ms),)
     else:
-        row = connection.execute(_SQL["lane_facts"], (key,)).fetchone()
+        dispatch = dispatch_of(key)
+        row = connection.execute(_SQL["lane_facts"], (dispatch,)).fetchone()
         if row is None:
             return None
         facts = Facts(*row)
-        events = tuple(e for e in connection.execute(_SQL["events_of"], (key,)) if bits >> (e[0] - 1) & 1)
-    return LaneWork(DispatchKey(key), endpoint, facts, events, tries)
+        events = tuple(
+            e for e in connection.execute(_SQL["events_of"], (dispatch,)) if bits >> (e[0] - 1) & 1
+        )
+    uid = job_uid(connection, job) if job else None
+    return LaneWork(DispatchKey(key), endpoint, facts, events, tries, job=uid)
+
+
+def job_uid(connection: apsw.Connection, job: int) -> str | None:
+    """Return the name by which a job is known outside."""
+    row = connection.execute(_SQL["job_uid"], (job,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
@@ -52,17 +78,41 @@ def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: 
     """See `port.Ledger.claim_lanes`; one joined look for the dispatches' lanes, since a backlog is all of this."""
     joined = fetch(connection, _SQL["due_works"], (endpoint, now_ms, limit))
     rows: list[_Row] = fetch(connection, _SQL["due_lanes"], (endpoint, now_ms, limit))
-    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, _e, _p, _t in rows])
+    connection.executemany(_SQL["hold_lane"], [(row[0], endpoint, epoch) for row in rows])
     lanes: list[LaneWork] = []
-    for (key, tries), events in groupby(joined, _KEY_AND_TRIES):
+    for (key, tries, job), events in groupby(joined, _LANE):
         told = list(events)
         said = tuple((n, status, at_ms) for *_, n, status, at_ms in told)
-        lanes.append(LaneWork(DispatchKey(key), endpoint, Facts(*told[0][3:8]), said, tries))
+        uid = job_uid(connection, job) if job else None
+        lanes.append(LaneWork(DispatchKey(key), endpoint, Facts(*told[0][3:9]), said, tries, job=uid))
     if len(lanes) < len(rows):
         found = {lane.key for lane in lanes}
         lanes += _works(connection, [row for row in rows if row[0] not in found])
+    return Claimed(lanes, _next_due(connection, endpoint))
+
+
+def claim_by_chance(
+    connection: apsw.Connection, endpoint: int, now_ms: int, chance: float, epoch: int
+) -> Claimed:
+    """See `port.Ledger.claim_lanes` with ``chance``: an instant between the first due one and now, and a few places on."""
+    first = fetch(connection, _SQL["first_due"], (endpoint, now_ms))
+    if not first:
+        return Claimed([], _next_due(connection, endpoint))
+    first_ms = first[0][0]
+    at_ms = first_ms + int(chance * (now_ms - first_ms))
+    places = int(chance * 7_919) % _NEARBY
+    rows: list[_Row] = []
+    for from_ms, offset in ((at_ms, places), (at_ms, 0), (first_ms, places), (first_ms, 0)):
+        rows = fetch(connection, _SQL["some_lane"], (endpoint, from_ms, now_ms, offset))
+        if rows:
+            break
+    connection.executemany(_SQL["hold_lane"], [(row[0], endpoint, epoch) for row in rows])
+    return Claimed(_works(connection, rows), _next_due(connection, endpoint))
+
+
+def _next_due(connection: apsw.Connection, endpoint: int) -> int | None:
     following = fetch(connection, _SQL["next_lane"], (endpoint,))
-    return Claimed(lanes, following[0][0] if following else None)
+    return following[0][0] if following else None
 
 
 def adopt_lanes(
@@ -70,7 +120,7 @@ def adopt_lanes(
 ) -> list[LaneWork]:
     """See `port.Ledger.adopt_lanes`."""
     rows: list[_Row] = fetch(connection, _SQL["orphan_lanes"], (*after, epoch, limit))
-    connection.executemany(_SQL["hold_lane"], [(key, endpoint, epoch) for key, endpoint, _p, _t in rows])
+    connection.executemany(_SQL["hold_lane"], [(row[0], row[1], epoch) for row in rows])
     return _works(connection, rows)
 
 

@@ -60,12 +60,13 @@ class Writer:
 
     def commit(self, connection: apsw.Connection, batch: Batch, now_ms: int) -> Committed:
         """Write one batch inside the transaction the caller opened."""
-        lanes = settle(connection, batch.settles, self._epoch, now_ms) if batch.settles else []
+        lanes, due = settle(connection, batch.settles, self._epoch, now_ms) if batch.settles else ([], [])
         self._finish(connection, batch.commands_done)
         targets: dict[int, Sequence[Target]] = _Targets(connection)
         fold = Fold(now_ms, self._epoch, targets, batch.born_free)
         committed = fold.committed
         committed.lanes.extend(lanes)
+        committed.lanes_due.update(dict.fromkeys(due, now_ms))
         apps: dict[int, App | None] = {}
         for accept in batch.accepts:
             committed.accepts.append(self._accept(connection, fold, accept, apps))
@@ -78,7 +79,8 @@ class Writer:
             if same is None:
                 fold.take_in(incoming)
                 # Written at once: a repeat of the same client_ref may stand in this very batch.
-                connection.execute(_SQL["add_incoming"], fold.writes.incoming.pop())
+                position = self._positions(connection, 1)
+                connection.execute(_SQL["add_incoming"], (*fold.writes.incoming.pop(), position))
             committed.incomings.append(incoming.message_id if same is None else same[0])
         if keyed := sum(accept.idempotency is not None for accept in batch.accepts):
             drop_old_answers(connection, now_ms, 2 * keyed)
@@ -88,7 +90,7 @@ class Writer:
         self._write(connection, fold)
         committed.settled = batch.settles
         for outcome in batch.settles:
-            if outcome.verdict is Verdict.RETRY:
+            if outcome.verdict in {Verdict.RETRY, Verdict.WAIT}:
                 earliest = committed.lanes_due.get(outcome.endpoint)
                 if earliest is None or outcome.retry_at_ms < earliest:
                     committed.lanes_due[outcome.endpoint] = outcome.retry_at_ms
@@ -144,7 +146,7 @@ class Writer:
                 continue
             # Two looks by key cost 5 µs, one with a LEFT JOIN 20.
             lanes = {lane: bool(held) for lane, held in fetch(connection, load_lanes, (key, self._epoch))}
-            loaded = Loaded(row[0], Facts(*row[1:6]), row[6], _State(row[7:]), lanes)
+            loaded = Loaded(row[0], Facts(*row[1:7]), row[7], _State(row[9:]), lanes, row[8])
             answers = fold.advance(key, loaded, [occurrences[index] for index in indexes])
             for index, answer in zip(indexes, answers, strict=True):
                 results[index] = answer
@@ -154,18 +156,8 @@ class Writer:
         writes, sql = fold.writes, self._tables
         events = writes.events
         if events:
-            position = self._position
-            if self._is_reserving:
-                # Whether the transaction that reserved them was committed only the store can tell.
-                row = connection.execute(_SQL["last_position"]).fetchone()
-                self._reserved = 0 if row is None else row[0]
-                self._is_reserving = False
-            if position + len(events) > self._reserved:
-                self._is_reserving = True
-                self._reserved = position + len(events) + _POSITIONS
-                connection.execute(_SQL["set_position"], (self._reserved,))
-            numbered = [(*event, position + index) for index, event in enumerate(events, 1)]
-            self._position = position + len(events)
+            first = self._positions(connection, len(events))
+            numbered = [(*event, position) for position, event in enumerate(events, first)]
             _many(connection, sql["add_event"], numbered)
         _many(connection, sql["set_seq"], list(writes.recipients.items()))
         _many(connection, sql["add_message"], writes.messages)
@@ -179,6 +171,21 @@ class Writer:
         _many(connection, sql["add_timer"], writes.timers)
         _many(connection, sql["add_history"], writes.history)
         _many(connection, sql["add_sms"], writes.sms)
+
+    def _positions(self, connection: apsw.Connection, count: int) -> int:
+        """Take the next ``count`` positions of the feed and return the first of them."""
+        position = self._position
+        if self._is_reserving:
+            # Whether the transaction that reserved them was committed only the store can tell.
+            row = connection.execute(_SQL["last_position"]).fetchone()
+            self._reserved = 0 if row is None else row[0]
+            self._is_reserving = False
+        if position + count > self._reserved:
+            self._is_reserving = True
+            self._reserved = position + count + _POSITIONS
+            connection.execute(_SQL["set_position"], (self._reserved,))
+        self._position = position + count
+        return position + 1
 
 
 class _Targets(dict[int, Sequence[Target]]):

@@ -1,7 +1,7 @@
 -- What is left over: retries that fell due, lanes born free, rows of a process that is no more.
 
 -- name: due_lanes
-SELECT key, endpoint, pending, tries FROM lane INDEXED BY lane_due
+SELECT key, endpoint, pending, tries, job FROM lane INDEXED BY lane_due
 WHERE endpoint = ? AND due <= ? ORDER BY due, key LIMIT ?;
 
 -- name: hold_lane
@@ -9,25 +9,41 @@ UPDATE lane SET due = NULL, owner = ?3 WHERE key = ?1 AND endpoint = ?2;
 
 -- name: orphan_lanes
 -- Held by an epoch that is not ours: the embedded store has one process, so that one is dead.
-SELECT key, endpoint, pending, tries FROM lane
+SELECT key, endpoint, pending, tries, job FROM lane
 WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner <> ? ORDER BY key, endpoint LIMIT ?;
 
 -- name: held_lanes
-SELECT key, endpoint, pending, tries FROM lane
+SELECT key, endpoint, pending, tries, job FROM lane
 WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner = ? ORDER BY key, endpoint LIMIT ?;
 
 -- name: due_works
 -- Due lanes with all that a courier needs, a row per pending event. Runs in the transaction that takes the lanes.
-SELECT l.key, l.endpoint, l.tries, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref,
+SELECT l.key, l.tries, l.job, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref, d.notify,
   e.n, e.status, e.at
-FROM (SELECT key, endpoint, pending, tries, due FROM lane INDEXED BY lane_due
+FROM (SELECT key, pending, tries, due, job FROM lane INDEXED BY lane_due
       WHERE endpoint = ? AND due <= ? ORDER BY due, key LIMIT ?) AS l
-CROSS JOIN dispatch AS d ON d.key = l.key
-CROSS JOIN event AS e ON e.key = l.key AND l.pending >> (e.n - 1) & 1
+CROSS JOIN dispatch AS d ON d.key = substr(l.key, 1, 18)
+CROSS JOIN event AS e ON e.key = d.key AND l.pending >> (e.n - 1) & 1
 ORDER BY l.due, l.key, e.n;
 
+-- name: first_due
+-- Where the time begins in which a probe looks.
+SELECT due FROM lane INDEXED BY lane_due WHERE endpoint = ? AND due <= ? ORDER BY due LIMIT 1;
+
+-- name: some_lane
+-- One due lane from an instant on, a few places further: chance decides, not age.
+SELECT key, endpoint, pending, tries, job FROM lane INDEXED BY lane_due
+WHERE endpoint = ? AND due >= ? AND due <= ? ORDER BY due, key LIMIT 1 OFFSET ?;
+
+-- name: job_uid
+-- By which the callbacks of a replay say where they come from.
+SELECT uid FROM job WHERE id = ?;
+
+-- name: operation_facts
+SELECT app, type, endpoint_uid, reason, at FROM operation WHERE id = ?;
+
 -- name: lane_facts
-SELECT app, identifier, message_ref, recipient_ref, fallback_ref FROM dispatch WHERE key = ?;
+SELECT app, identifier, message_ref, recipient_ref, fallback_ref, notify FROM dispatch WHERE key = ?;
 
 -- name: incoming_facts
 SELECT app, identifier, text, channel, in_reply_to, at FROM incoming WHERE id = ?;

@@ -1,12 +1,12 @@
 -- The hot path: what one batch loads and writes. Every statement touches rows by key.
 
 -- name: add_attempt
-INSERT INTO attempt(endpoint, key, n, tries, at, took, code, error, address, answer)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO attempt(endpoint, key, n, tries, at, took, code, error, address, answer, detail)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drain_lane
 -- The last pending event is settled. That nothing else is pending is this guard's to say, nobody else's.
-DELETE FROM lane WHERE key = ?1 AND endpoint = ?2 AND pending = ?3 AND replay = 0;
+DELETE FROM lane WHERE key = ?1 AND endpoint = ?2 AND pending = ?3;
 
 -- name: clear_bit
 -- An event was told; whoever owns the lane now, it is not pending any more. The next one has tries of its own.
@@ -20,15 +20,19 @@ WHERE key = ?1 AND endpoint = ?2 AND pending & ?3 AND owner = ?4 AND due IS NULL
 
 -- name: drop_drained
 -- Nothing is pending any more.
-DELETE FROM lane WHERE key = ? AND endpoint = ? AND pending = 0 AND replay = 0;
+DELETE FROM lane WHERE key = ? AND endpoint = ? AND pending = 0;
 
 -- name: lane_pending
-SELECT pending FROM lane WHERE key = ? AND endpoint = ? AND owner = ? AND due IS NULL;
+SELECT pending, job FROM lane WHERE key = ? AND endpoint = ? AND owner = ? AND due IS NULL;
 
 -- name: put_off
 -- A try failed: the lane is let go until its next one. Only its owner may do so, and only from where it stood.
 UPDATE lane SET tries = ?4 + 1, due = ?3, owner = 0
 WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4 AND pending & ?6;
+
+-- name: let_wait
+-- No try was spent: the endpoint rests or is paused. Only the lane's owner may let it go.
+UPDATE lane SET due = ?3, owner = 0 WHERE key = ?1 AND endpoint = ?2 AND owner = ?4 AND due IS NULL;
 
 -- name: add_done
 -- What was given up before a late success came stays so: an event is one of pending, done and dead.
@@ -40,7 +44,16 @@ INSERT INTO settled(key, endpoint, done, dead) VALUES (?, ?, 0, ?)
 ON CONFLICT(key, endpoint) DO UPDATE SET dead = dead | (excluded.dead & ~done);
 
 -- name: add_dead
-INSERT INTO dead(key, endpoint, n, at, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+-- Not what was told before: a replay of it that came to nothing takes nothing back.
+INSERT INTO dead(key, endpoint, n, at, reason) SELECT ?1, ?2, ?3, ?4, ?5
+WHERE NOT EXISTS (SELECT 1 FROM settled WHERE key = ?1 AND endpoint = ?2 AND done & ?6) ON CONFLICT DO NOTHING;
+
+-- name: endpoint_name
+SELECT app, uid FROM endpoint WHERE id = ?;
+
+-- name: drop_operation
+-- Everyone who was to hear of it has, or never will.
+DELETE FROM operation WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM lane WHERE key = ?2);
 
 -- name: end_command
 DELETE FROM command WHERE key = ? AND kind = ?;
@@ -61,7 +74,8 @@ SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app WHERE id = 
 
 -- name: load_targets
 -- Which endpoints hear of an application's events is read inside the transaction, never from a cache.
-SELECT id, kind, statuses FROM endpoint WHERE app = ? AND state <> 'disabled' ORDER BY id;
+SELECT id, kind, statuses, options ->> 'ordered' IS NOT 0 FROM endpoint
+WHERE app = ? AND state <> 'disabled' AND kind IN ('status', 'inbox') ORDER BY id;
 
 -- name: load_recipient
 SELECT id, identifier, mobile_number, seq, wakeable FROM recipient WHERE app = ? AND folded = ?;
@@ -72,7 +86,7 @@ SELECT r.id, r.identifier, r.mobile_number, r.seq, r.wakeable
 FROM json_each(?2) AS j LEFT JOIN recipient AS r ON r.app = ?1 AND r.folded = j.value ORDER BY j.key;
 
 -- name: load_dispatch
-SELECT recipient, app, identifier, message_ref, recipient_ref, fallback_ref, timer_at, message, fallback, emitted,
+SELECT recipient, app, identifier, message_ref, recipient_ref, fallback_ref, notify, timer_at, notify_endpoint, message, fallback, emitted,
   events, last_at, expires_at, mode, undelivered_at, unread_ms, delivered_at, fallback_at, sms_submitted_at
 FROM dispatch WHERE key = ?;
 
@@ -84,9 +98,9 @@ INSERT INTO message(id, app, ref, body, created_at, expires_at) VALUES (?, ?, ?,
 
 -- name: add_dispatch
 INSERT INTO dispatch(key, app, recipient, seq, identifier, message_ref, recipient_ref, fallback_ref, text, timer_at,
-  message, fallback, emitted, events, last_at, expires_at, mode, undelivered_at, unread_ms, delivered_at, fallback_at,
-  sms_submitted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  notify_endpoint, notify, message, fallback, emitted, events, last_at, expires_at, mode, undelivered_at, unread_ms,
+  delivered_at, fallback_at, sms_submitted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: set_state
 UPDATE dispatch SET timer_at = ?2, message = ?3, fallback = ?4, emitted = ?5, events = ?6, last_at = ?7,
@@ -129,8 +143,8 @@ INSERT INTO sms(carrier, carrier_id, key, at) VALUES (?, ?, ?, ?)
 ON CONFLICT(carrier, carrier_id) DO UPDATE SET key = excluded.key, at = excluded.at;
 
 -- name: add_incoming
-INSERT INTO incoming(id, app, recipient, identifier, device, client_ref, text, channel, in_reply_to, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO incoming(id, app, recipient, identifier, device, client_ref, text, channel, in_reply_to, at, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: same_incoming
 SELECT id FROM incoming WHERE device = ? AND client_ref = ?;
