@@ -58,7 +58,7 @@ class Rows:
         fold.accept(accept, APP, [ANN], frozenset())
         (row,) = fold.writes.dispatches
         self.timer_at = _instant(row[9])
-        self.state = State._make(row[10:])
+        self.state = State._make(row[12:])
         self.events = [event[1:] for event in fold.writes.events]
         self.timers = {at for at, _key in fold.writes.timers}
         self.pending = fold.writes.lanes[0][2]

@@ -139,7 +139,7 @@ class LedgerModel(RuleBasedStateMachine):
                 settles.append(
                     Settle(DispatchKey(lane[0]), lane[1], n, self.tries[lane], verdict, ATTEMPT, at_ms, known)
                 )
-                if verdict is Verdict.RETRY:
+                if verdict in {Verdict.RETRY, Verdict.WAIT}:
                     del self.held[lane]
                     break
                 events.pop(0)

@@ -39,7 +39,7 @@ def settle(
         if s.verdict is Verdict.RETRY:
             put_off.append((key, s.endpoint, s.retry_at_ms, s.tries, epoch, bit))
         elif s.verdict is Verdict.WAIT:
-            waiting.append((key, s.endpoint, s.retry_at_ms, epoch))
+            waiting.append((key, s.endpoint, s.retry_at_ms, s.tries, epoch, bit))
         elif s.verdict is Verdict.DEAD:
             left.append(s)
         elif len(key) == 18 and key[16:] < b"\xff\xfe":

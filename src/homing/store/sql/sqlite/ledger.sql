@@ -32,7 +32,8 @@ WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4 A
 
 -- name: let_wait
 -- No try was spent: the endpoint rests or is paused. Only the lane's owner may let it go.
-UPDATE lane SET due = ?3, owner = 0 WHERE key = ?1 AND endpoint = ?2 AND owner = ?4 AND due IS NULL;
+UPDATE lane SET due = ?3, owner = 0
+WHERE key = ?1 AND endpoint = ?2 AND owner = ?5 AND due IS NULL AND tries = ?4 AND pending & ?6;
 
 -- name: add_done
 -- What was given up before a late success came stays so: an event is one of pending, done and dead.
