@@ -10,12 +10,13 @@ import uuid_utils
 from homing.clock import Clock
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed, ReplayStep
+from homing.store.port import Claimed, ReplayStep, Retention
 from homing.store.sql import load
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
 from homing.store.sqlite.database import Database, die
 from homing.store.sqlite.ledger import Writer
+from homing.store.sqlite.prune import prune
 from homing.store.sqlite.registry import SqliteRegistry
 
 SCHEMA: Final = 2
@@ -110,6 +111,10 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""
         return await self._db.write(lambda c: claims.claim_commands(c, self.now_ms(), limit, self._epoch))
+
+    async def prune(self, retention: Retention, limit: int) -> int:
+        """See `port.Ledger.prune`."""
+        return await self._db.write(lambda c: prune(c, retention, limit, self.now_ms()))
 
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
         """See `port.Ledger.release`."""

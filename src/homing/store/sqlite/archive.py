@@ -7,15 +7,20 @@ from typing import Final, TypeVar
 import apsw
 import msgspec
 
-from homing.model import INCOMING_POSITION, Device, FallbackSettings, dispatch_key
+from homing.model import INCOMING_POSITION, Device, FallbackSettings, ReplaySpec, dispatch_key, dispatch_of
 from homing.store.batch import Attempt
 from homing.store.sql import load
+from homing.store.sqlite import archive_feed as feed
 from homing.store.sqlite.archive_messages import Search, hex_list, to_body, to_state, views
 from homing.store.sqlite.database import Database
 from homing.store.sqlite.nouns import Row, as_json, fetch, to_device
+from homing.store.sqlite.replays import candidates
 from homing.store.views import (
     AttemptView,
     CallbackView,
+    DeadGroup,
+    DeadView,
+    FeedPage,
     HistoryView,
     InboxItem,
     MessageQuery,
@@ -61,6 +66,34 @@ class SqliteArchive:
         """See `port.Archive.attempts`."""
         rows = await self._fetch("attempts", endpoint, _LAST_ID if before is None else before, limit)
         return [AttemptView(row[0], row[1], row[2], row[3], row[4], Attempt(*row[5:])) for row in rows]
+
+    async def feed(self, apps: tuple[int, ...] | None, after: int, limit: int, *, incoming: bool) -> FeedPage:
+        """See `port.Archive.feed`."""
+        return await self._look(lambda c: feed.page(c, apps, after, limit, incoming=incoming))
+
+    async def feed_head(self) -> int:
+        """See `port.Archive.feed_head`."""
+        return await self._look(feed.head)
+
+    async def feed_since(self, at_ms: int) -> int:
+        """See `port.Archive.feed_since`."""
+        return await self._look(lambda c: feed.since(c, at_ms))
+
+    async def dead(self, endpoint: int, after: tuple[bytes, int] | None, limit: int) -> list[DeadView]:
+        """See `port.Archive.dead`."""
+        key, n = (b"\xff" * 19, 0) if after is None else after
+        return [DeadView(*row) for row in await self._fetch("dead", endpoint, key, n, limit)]
+
+    async def dead_groups(self, endpoint: int) -> list[DeadGroup]:
+        """See `port.Archive.dead_groups`."""
+        return [DeadGroup(*row) for row in await self._fetch("dead_groups", endpoint)]
+
+    async def count_replay(
+        self, app: int, spec: ReplaySpec, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        """See `port.Archive.count_replay`."""
+        found, on = await self._look(lambda c: candidates(c, app, spec, after, limit))
+        return sum(bits.bit_count() for _endpoint, _key, bits in found), on
 
     async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:
         """See `port.Archive.inbox`."""
@@ -114,16 +147,26 @@ class SqliteArchive:
 
 
 def _callbacks(connection: apsw.Connection, message_id: bytes) -> list[CallbackView]:
+    """One view for each dispatch and endpoint, whatever lanes there are: what waits in any of them is pending."""
     first, last = dispatch_key(message_id, 0), dispatch_key(message_id, INCOMING_POSITION)
     names: dict[bytes, str] = dict(fetch(connection, _SQL["identifiers"], (first, last, message_id)))
     told: dict[tuple[bytes, int], CallbackView] = {}
     for key, endpoint, uid, done, dead in fetch(connection, _SQL["settled"], (first, last)):
         told[key, endpoint] = CallbackView(key, names.get(key, ""), uid, 0, done, dead, 0, None, owned=False)
-    for key, endpoint, uid, pending, tries, due_ms in fetch(connection, _SQL["lanes"], (first, last)):
+    for lane, endpoint, uid, pending, tries, due_ms in fetch(
+        connection, _SQL["lanes"], (first, last + b"\xff")
+    ):
+        key = dispatch_of(lane)
         before = told.get((key, endpoint))
-        settled, dead = (0, 0) if before is None else (before.settled, before.dead)
-        told[key, endpoint] = CallbackView(
-            key, names.get(key, ""), uid, pending, settled, dead, tries, due_ms, owned=due_ms is None
+        if before is None:
+            before = CallbackView(key, names.get(key, ""), uid, 0, 0, 0, 0, None, owned=False)
+        dues = [ms for ms in (before.due_ms, due_ms) if ms is not None]
+        told[key, endpoint] = msgspec.structs.replace(
+            before,
+            pending=before.pending | pending,
+            tries=max(before.tries, tries),
+            due_ms=min(dues, default=None),
+            owned=before.owned or due_ms is None,
         )
     return [told[place] for place in sorted(told)]
 

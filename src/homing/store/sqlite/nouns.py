@@ -6,7 +6,17 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from homing.model import App, Device, Endpoint, FallbackSettings, Token, User
+from homing.model import (
+    App,
+    Device,
+    Endpoint,
+    EndpointOptions,
+    FallbackSettings,
+    Job,
+    ReplaySpec,
+    Token,
+    User,
+)
 
 Row = tuple[Any, ...]
 """The columns' types are the schema's promise (its tables are STRICT), not the type checker's."""
@@ -14,6 +24,8 @@ Row = tuple[Any, ...]
 _fallback: Final = msgspec.json.Decoder(FallbackSettings).decode
 _attributes: Final = msgspec.json.Decoder(dict[str, object]).decode
 _scopes: Final = msgspec.json.Decoder(tuple[str, ...]).decode
+_options: Final = msgspec.json.Decoder(EndpointOptions).decode
+_spec: Final = msgspec.json.Decoder(ReplaySpec).decode
 _apps: Final = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
@@ -23,8 +35,8 @@ def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] | Mapping
 
 
 def to_app(row: Row) -> App:
-    """Return id, name, mode, ttl_s, fallback, app_key, created_at as an `App`."""
-    return App(row[0], row[1], row[2], row[3], _fallback(row[4]), row[5], row[6])
+    """Return the columns of ``app``, which are in the struct's order, as an `App`."""
+    return App(row[0], row[1], row[2], row[3], _fallback(row[4]), *row[5:])
 
 
 def to_user(row: Row) -> User:
@@ -34,7 +46,16 @@ def to_user(row: Row) -> User:
 
 def to_endpoint(row: Row) -> Endpoint:
     """Return the columns of ``endpoint``, which are in the struct's order, as an `Endpoint`."""
-    return Endpoint(*row)
+    values = [*row]
+    values[14], values[16] = _options(row[14]), bool(row[16])
+    return Endpoint(*values)
+
+
+def to_job(row: Row) -> Job:
+    """Return the columns of ``job``, but for its cursor, in the struct's order, as a `Job`."""
+    values = [*row]
+    values[5], values[11] = _spec(row[5]), bool(row[11])
+    return Job(*values)
 
 
 def to_token(row: Row) -> Token:

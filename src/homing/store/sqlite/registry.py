@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 import apsw
 
-from homing.model import App, Credentials, Device, Endpoint, Token, User
+from homing.model import App, Credentials, Device, Endpoint, Job, Token, User
 from homing.store import changes
 from homing.store.batch import Idempotency
 from homing.store.changes import Change
@@ -14,11 +14,14 @@ from homing.store.port import Applied
 from homing.store.sql import load
 from homing.store.sqlite import registry_changes as of
 from homing.store.sqlite import registry_devices as device
+from homing.store.sqlite import registry_endpoints as endpoint
+from homing.store.sqlite import registry_jobs as job
 from homing.store.sqlite.database import Database
 from homing.store.sqlite.ledger import drop_old_answers, first_answer, keep_answer
-from homing.store.sqlite.nouns import Row, fetch, to_app, to_device, to_endpoint, to_token, to_user
+from homing.store.sqlite.nouns import Row, fetch, to_app, to_device, to_endpoint, to_job, to_token, to_user
 
 _SQL: Final = load("sqlite", "registry")
+_LAST_ID: Final = 2**63 - 1
 
 Watcher = Callable[[Change, object], None]
 
@@ -110,6 +113,15 @@ class SqliteRegistry:
         """See `port.Registry.endpoint`."""
         return next((to_endpoint(row) for row in await self._rows("endpoint", app, uid)), None)
 
+    async def jobs(self, app: int | None, before: int | None, limit: int) -> list[Job]:
+        """See `port.Registry.jobs`."""
+        last = _LAST_ID if before is None else before
+        return [to_job(row) for row in await self._rows("jobs", app, last, limit)]
+
+    async def job(self, uid: str) -> Job | None:
+        """See `port.Registry.job`."""
+        return next((to_job(row) for row in await self._rows("job", uid)), None)
+
     async def tokens(self) -> list[Token]:
         """See `port.Registry.tokens`."""
         return [to_token(row) for row in await self._rows("tokens")]
@@ -136,8 +148,10 @@ def _change(connection: apsw.Connection, change: Change, now_ms: int) -> object:
             return of.create_app(connection, change, now_ms)
         case changes.UpdateApp():
             return of.update_app(connection, change)
+        case changes.RotateAppSecret():
+            return of.rotate_app_secret(connection, change)
         case changes.DeleteApp():
-            of.delete_app(connection, change)
+            of.delete_app(connection, change, now_ms)
         case changes.CreateUser():
             return of.create_user(connection, change, now_ms)
         case changes.UpdateUser():
@@ -145,15 +159,29 @@ def _change(connection: apsw.Connection, change: Change, now_ms: int) -> object:
         case changes.DeleteUser():
             return of.delete_user(connection, change)
         case changes.CreateEndpoint():
-            return of.create_endpoint(connection, change, now_ms)
+            return endpoint.create_endpoint(connection, change, now_ms)
         case changes.UpdateEndpoint():
-            return of.update_endpoint(connection, change)
-        case changes.DeleteEndpoint():
-            return of.delete_endpoint(connection, change)
+            return endpoint.update_endpoint(connection, change)
+        case changes.RotateEndpointSecret():
+            return endpoint.rotate_secret(connection, change)
+        case changes.EnableEndpoint():
+            return endpoint.enable_endpoint(connection, change)
+        case changes.SetEndpointHealth():
+            return endpoint.set_health(connection, change, now_ms)
         case changes.DisableEndpoint():
-            return of.disable_endpoint(connection, change)
+            return endpoint.disable_endpoint(connection, change, now_ms)
+        case changes.DeleteEndpoint():
+            return endpoint.delete_endpoint(connection, change, now_ms)
+        case changes.OpenNotify():
+            return endpoint.open_notify(connection, change, now_ms)
+        case changes.EndNotify():
+            endpoint.end_notify(connection, change)
         case changes.TouchEndpoints():
-            of.touch_endpoints(connection, change)
+            endpoint.touch_endpoints(connection, change)
+        case changes.CreateJob():
+            return job.create_job(connection, change, now_ms)
+        case changes.UpdateJob():
+            return job.update_job(connection, change, now_ms)
         case changes.CreateToken():
             return of.create_token(connection, change, now_ms)
         case changes.DeleteToken():

@@ -1,4 +1,4 @@
-"""What each change of an application, user, endpoint or token does to the rows, inside the caller's transaction.
+"""What each change of an application, user or token does to the rows, inside the caller's transaction.
 
 Each function returns what its change's docstring promises, or raises a `RequestError` and leaves nothing behind.
 """
@@ -8,24 +8,20 @@ from typing import Final
 import apsw
 
 from homing.errors import Conflict, NotFound
-from homing.model import App, Endpoint, Token, User
+from homing.model import App, Token, User
 from homing.store.changes import (
     CreateApp,
-    CreateEndpoint,
     CreateToken,
     CreateUser,
     DeleteApp,
-    DeleteEndpoint,
     DeleteToken,
     DeleteUser,
-    DisableEndpoint,
-    TouchEndpoints,
+    RotateAppSecret,
     UpdateApp,
-    UpdateEndpoint,
     UpdateUser,
 )
 from homing.store.sql import load
-from homing.store.sqlite.nouns import Row, as_json, fetch, to_app, to_endpoint, to_token, to_user
+from homing.store.sqlite.nouns import Row, as_json, fetch, to_app, to_token, to_user
 
 _SQL: Final = load("sqlite", "registry")
 _LAST_ID: Final = 2**63 - 1
@@ -49,6 +45,7 @@ def create_app(connection: apsw.Connection, change: CreateApp, now_ms: int) -> A
     row = one(
         connection, "add_app",
         app, change.name, change.mode, change.ttl_s, as_json(change.fallback), change.app_key, now_ms,
+        change.callback_secret,
     )  # fmt: skip
     if row is None:
         raise Conflict(f"there is an application {app} already")
@@ -66,8 +63,17 @@ def update_app(connection: apsw.Connection, change: UpdateApp) -> App:
     return to_app(row)
 
 
-def delete_app(connection: apsw.Connection, change: DeleteApp) -> None:
+def rotate_app_secret(connection: apsw.Connection, change: RotateAppSecret) -> App:
+    """See `RotateAppSecret`."""
+    row = one(connection, "rotate_app_secret", change.id, change.secret, change.previous_until_ms)
+    if row is None:
+        raise NotFound("there is no such application")
+    return to_app(row)
+
+
+def delete_app(connection: apsw.Connection, change: DeleteApp, now_ms: int) -> None:
     """See `DeleteApp`."""
+    connection.execute(_SQL["cancel_jobs"], (change.id, None, now_ms))
     if one(connection, "drop_app", change.id) is None:
         raise NotFound("there is no such application")
     for name in (
@@ -80,14 +86,15 @@ def delete_app(connection: apsw.Connection, change: DeleteApp) -> None:
         connection.execute(_SQL[name], (change.id,))
 
 
-def _need_app(connection: apsw.Connection, app: int) -> None:
+def need_app(connection: apsw.Connection, app: int) -> None:
+    """Raise `NotFound` where there is no such application."""
     if one(connection, "app", app) is None:
         raise NotFound("there is no such application")
 
 
 def create_user(connection: apsw.Connection, change: CreateUser, now_ms: int) -> User:
     """See `CreateUser`."""
-    _need_app(connection, change.app)
+    need_app(connection, change.app)
     attributes = None if change.attributes is None else as_json(change.attributes)
     row = one(
         connection, "add_user",
@@ -117,53 +124,6 @@ def delete_user(connection: apsw.Connection, change: DeleteUser) -> list[str]:
     if row is None:
         raise NotFound("there is no such user")
     return [device for (device,) in fetch(connection, _SQL["drop_user_devices"], (row[0],))]
-
-
-def create_endpoint(connection: apsw.Connection, change: CreateEndpoint, now_ms: int) -> Endpoint:
-    """See `CreateEndpoint`."""
-    _need_app(connection, change.app)
-    row = one(
-        connection, "add_endpoint",
-        change.uid, change.app, change.kind, change.url, change.form, change.statuses, change.precision,
-        change.description, change.secret, now_ms,
-    )  # fmt: skip
-    if row is None:
-        raise Conflict("there is an endpoint with this id already")
-    return to_endpoint(row)
-
-
-def update_endpoint(connection: apsw.Connection, change: UpdateEndpoint) -> Endpoint:
-    """See `UpdateEndpoint`."""
-    row = one(
-        connection, "set_endpoint",
-        change.app, change.uid, change.url, change.form, change.statuses, change.precision,
-        change.description,
-    )  # fmt: skip
-    if row is None:
-        raise NotFound("there is no such endpoint")
-    return to_endpoint(row)
-
-
-def delete_endpoint(connection: apsw.Connection, change: DeleteEndpoint) -> Endpoint:
-    """See `DeleteEndpoint`."""
-    row = one(connection, "drop_endpoint", change.app, change.uid)
-    if row is None:
-        raise NotFound("there is no such endpoint")
-    endpoint = to_endpoint(row)
-    connection.execute(_SQL["drop_endpoint_lanes"], (endpoint.id,))
-    connection.execute(_SQL["drop_endpoint_dead"], (endpoint.id,))
-    return endpoint
-
-
-def disable_endpoint(connection: apsw.Connection, change: DisableEndpoint) -> Endpoint | None:
-    """See `DisableEndpoint`."""
-    row = one(connection, "disable_endpoint", change.id, change.reason)
-    return None if row is None else to_endpoint(row)
-
-
-def touch_endpoints(connection: apsw.Connection, change: TouchEndpoints) -> None:
-    """See `TouchEndpoints`."""
-    connection.execute(_SQL["touch_endpoints"], (as_json(change.succeeded),))
 
 
 def create_token(connection: apsw.Connection, change: CreateToken, now_ms: int) -> Token:

@@ -92,7 +92,7 @@ SELECT key, identifier FROM dispatch WHERE key BETWEEN ?1 AND ?2
 UNION ALL SELECT ?2, identifier FROM incoming WHERE id = ?3;
 
 -- name: lanes
--- What must still be told. A deleted endpoint has none.
+-- What must still be told, for the first time or again. A deleted endpoint has none.
 SELECT l.key, l.endpoint, e.uid, l.pending, l.tries, l.due FROM lane AS l CROSS JOIN endpoint AS e ON e.id = l.endpoint
 WHERE l.key BETWEEN ? AND ? ORDER BY l.key, l.endpoint;
 
@@ -103,7 +103,7 @@ WHERE s.key BETWEEN ? AND ? ORDER BY s.key, s.endpoint;
 
 -- name: attempts
 -- An endpoint's log, newest first.
-SELECT a.id, a.key, a.n, e.status, a.tries, a.at, a.took, a.code, a.error, a.address, a.answer
+SELECT a.id, a.key, a.n, e.status, a.tries, a.at, a.took, a.code, a.error, a.address, a.answer, a.detail
 FROM attempt AS a LEFT JOIN event AS e ON e.key = a.key AND e.n = a.n
 WHERE a.endpoint = ? AND a.id < ? ORDER BY a.id DESC LIMIT ?;
 
@@ -156,3 +156,35 @@ CROSS JOIN message AS m ON m.id = substr(d.key, 1, 16) CROSS JOIN app AS a ON a.
 -- name: find_sms
 -- By which dispatch an id at the carrier was used.
 SELECT ids.value, s.key FROM json_each(?2) AS ids CROSS JOIN sms AS s ON s.carrier = ?1 AND s.carrier_id = ids.value;
+
+-- name: feed
+-- Events in the order of their commits; the application is the dispatch's.
+SELECT e.position, e.key, d.app, e.n, e.status, e.at, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref
+FROM event AS e INDEXED BY event_position CROSS JOIN dispatch AS d ON d.key = e.key
+WHERE e.position > ? ORDER BY e.position LIMIT ?;
+
+-- name: feed_incoming
+-- Messages from devices among them, up to where the events were read.
+SELECT position, id, app, at, identifier, text, channel, in_reply_to FROM incoming INDEXED BY incoming_position
+WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
+
+-- name: feed_head
+-- The last position there is, of either kind.
+SELECT max(coalesce((SELECT max(position) FROM event), 0), coalesce((SELECT max(position) FROM incoming), 0));
+
+-- name: first_event_from
+-- When the event at or behind a position happened; for finding an instant in the feed by halves.
+SELECT position, at FROM event INDEXED BY event_position WHERE position >= ? ORDER BY position LIMIT 1;
+
+-- name: dead
+-- What was given up at an endpoint, the newest message first.
+SELECT d.key, coalesce(p.identifier, i.identifier, ''), d.n, e.status, d.at, d.reason
+FROM dead AS d LEFT JOIN event AS e ON e.key = d.key AND e.n = d.n
+LEFT JOIN dispatch AS p ON p.key = d.key LEFT JOIN incoming AS i ON i.id = substr(d.key, 1, 16)
+WHERE d.endpoint = ?1 AND (d.key, d.n) < (?2, ?3) ORDER BY d.key DESC, d.n DESC LIMIT ?4;
+
+-- name: dead_groups
+-- Counted along the table's own order.
+SELECT d.reason, e.status, count(*), min(d.at), max(d.at)
+FROM dead AS d LEFT JOIN event AS e ON e.key = d.key AND e.n = d.n
+WHERE d.endpoint = ? GROUP BY d.reason, e.status ORDER BY 3 DESC, 1, 2;

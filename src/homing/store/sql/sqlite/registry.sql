@@ -11,13 +11,20 @@ ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value);
 
 -- name: add_app
 -- No row comes back when the id or the key is taken.
-INSERT INTO app(id, name, mode, ttl_s, fallback, app_key, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING RETURNING id, name, mode, ttl_s, fallback, app_key, created_at;
+INSERT INTO app(id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+RETURNING id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret, previous_secret, previous_until;
 
 -- name: set_app
 -- Everything but the id, the key and the day it was made.
 UPDATE app SET name = ?2, mode = ?3, ttl_s = ?4, fallback = ?5 WHERE id = ?1
-RETURNING id, name, mode, ttl_s, fallback, app_key, created_at;
+RETURNING id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret, previous_secret, previous_until;
+
+-- name: rotate_app_secret
+-- The one before signs as well for a while.
+UPDATE app SET previous_secret = CASE WHEN ?3 IS NULL THEN NULL ELSE callback_secret END, previous_until = ?3,
+  callback_secret = ?2 WHERE id = ?1
+RETURNING id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret, previous_secret, previous_until;
 
 -- name: drop_app
 -- Its users, devices and endpoints are dropped by statements of their own.
@@ -45,11 +52,11 @@ DELETE FROM endpoint WHERE app = ?;
 
 -- name: app
 -- One application.
-SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app WHERE id = ?;
+SELECT id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret, previous_secret, previous_until FROM app WHERE id = ?;
 
 -- name: apps
 -- A page of them.
-SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app WHERE id > ? ORDER BY id LIMIT ?;
+SELECT id, name, mode, ttl_s, fallback, app_key, created_at, callback_secret, previous_secret, previous_until FROM app WHERE id > ? ORDER BY id LIMIT ?;
 
 -- name: add_user
 -- No row comes back when the identifier is taken.
@@ -83,24 +90,66 @@ WHERE a.app_key = ?1;
 
 -- name: add_endpoint
 -- A new endpoint is active and hears of every event from this commit on.
-INSERT INTO endpoint(uid, app, kind, url, form, statuses, timestamp_unit, description, state, secret, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?)
+INSERT INTO endpoint(uid, app, kind, url, form, statuses, timestamp_unit, description, state, secret, created_at,
+  options, credentials, paused)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
 
 -- name: set_endpoint
 -- What its owner may change.
-UPDATE endpoint SET url = ?3, form = ?4, statuses = ?5, timestamp_unit = ?6, description = ?7
-WHERE app = ?1 AND uid = ?2
+UPDATE endpoint SET url = ?3, form = ?4, statuses = ?5, timestamp_unit = ?6, description = ?7, options = ?8,
+  credentials = ?9, paused = ?10
+WHERE app = ?1 AND uid = ?2 AND kind <> 'notify'
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
+
+-- name: rotate_secret
+-- The one before signs as well for a while.
+UPDATE endpoint SET previous_secret = CASE WHEN ?4 IS NULL THEN NULL ELSE secret END, previous_until = ?4, secret = ?3
+WHERE app = ?1 AND uid = ?2 AND kind <> 'notify'
+RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
+
+-- name: enable_endpoint
+-- It hears of events from this commit on; since when it did not is kept, for whoever wants what was missed.
+UPDATE endpoint SET state = 'active', state_reason = NULL, failing_since = NULL WHERE app = ?1 AND uid = ?2
+RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
+
+-- name: set_health
+-- No row comes back when it is gone, disabled, or in this state already.
+UPDATE endpoint SET state = ?2, state_reason = ?3, failing_since = ?4 WHERE id = ?1 AND state NOT IN ('disabled', ?2)
+RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
+
+-- name: endpoint_by_id
+-- One endpoint, whosever.
+SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
+FROM endpoint WHERE id = ?;
+
+-- name: add_notify
+-- One for each application and origin.
+INSERT INTO endpoint(uid, app, kind, url, form, timestamp_unit, state, secret, created_at)
+VALUES (?, ?, 'notify', ?, 'json', 's', 'active', x'', ?) ON CONFLICT DO NOTHING;
+
+-- name: notify
+-- An application's endpoint for an origin.
+SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
+FROM endpoint WHERE app = ? AND url = ? AND kind = 'notify';
+
+-- name: end_notify
+-- Nobody is told of this message's events any more.
+UPDATE dispatch SET notify_endpoint = 0 WHERE key BETWEEN ?1 AND ?2 AND notify_endpoint IS NOT NULL;
 
 -- name: drop_endpoint
 -- The row that was is told, for the couriers.
-DELETE FROM endpoint WHERE app = ? AND uid = ?
+DELETE FROM endpoint WHERE app = ? AND uid = ? AND kind <> 'notify'
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
 
 -- name: drop_endpoint_lanes
 -- Those held in memory are in no index, so this looks at every lane; deleting an endpoint is rare.
@@ -112,9 +161,10 @@ DELETE FROM dead WHERE endpoint = ?;
 
 -- name: disable_endpoint
 -- It gets no new lanes from this commit on.
-UPDATE endpoint SET state = 'disabled', state_reason = ?2 WHERE id = ?1
+UPDATE endpoint SET disabled_at = CASE WHEN state = 'disabled' THEN disabled_at ELSE ?3 END, state = 'disabled',
+  state_reason = ?2 WHERE id = ?1
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
 
 -- name: touch_endpoints
 -- Reports of several couriers may come in any order.
@@ -124,20 +174,50 @@ FROM json_each(?) AS seen WHERE endpoint.id = seen.value ->> 0;
 -- name: endpoint
 -- One endpoint.
 SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at
-FROM endpoint WHERE app = ? AND uid = ?;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
+FROM endpoint WHERE app = ? AND uid = ? AND kind <> 'notify';
 
 -- name: endpoints
 -- All there are, for the couriers.
 SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
 FROM endpoint ORDER BY id;
 
 -- name: endpoints_of_app
 -- One application's, oldest first.
 SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
-  created_at, last_success_at
-FROM endpoint WHERE app = ? ORDER BY id;
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
+FROM endpoint WHERE app = ? AND kind <> 'notify' ORDER BY id;
+
+-- name: add_job
+-- It runs at once.
+INSERT INTO job(uid, app, kind, state, spec, rate, created_at) VALUES (?, ?, 'replay', 'running', ?, ?, ?)
+RETURNING id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at;
+
+-- name: set_job
+-- What is NULL stays as it is; one that has ended stays ended.
+UPDATE job SET state = coalesce(?2, state), rate = coalesce(?3, rate), total = coalesce(?4, total), ended_at = ?5
+WHERE uid = ?1 AND ended_at IS NULL
+RETURNING id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at;
+
+-- name: drop_job_lanes
+-- Of a job that was cancelled: what it did not tell yet.
+DELETE FROM lane INDEXED BY lane_job WHERE job = ? AND job <> 0;
+
+-- name: cancel_jobs
+-- There is nobody left to tell.
+UPDATE job SET state = 'cancelled', ended_at = ?3 WHERE app = ?1 AND ended_at IS NULL
+  AND (?2 IS NULL OR spec ->> 'endpoint' = ?2);
+
+-- name: job
+-- One job.
+SELECT id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at
+FROM job WHERE uid = ?;
+
+-- name: jobs
+-- Newest first.
+SELECT id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at
+FROM job WHERE id < ?2 AND (?1 IS NULL OR app = ?1) ORDER BY id DESC LIMIT ?3;
 
 -- name: add_token
 -- No row comes back when the id is taken.
