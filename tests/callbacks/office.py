@@ -128,6 +128,7 @@ class Office:
     async def start(self) -> None:
         """Begin to work; the first start of a store builds an application with the user Ann."""
         self.store.watch(self.directory.changed)
+        self.store.watch(self.courier.changed)
         await self.directory.load()
         apps = await self.store.apps(0, 1)
         self.app = apps[0].id if apps else (await add_app(self.store)).id

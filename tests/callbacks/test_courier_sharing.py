@@ -19,10 +19,10 @@ def test_endpoints_take_turns(at_work: AtWork) -> None:
         place.engine.born_free = frozenset
         for _ in range(30):
             await place.send()
-        await until(lambda: len(place.sender.open) == 8)
+        await until(lambda: len(place.sender.open) == 6)
         place.sender.answer = lambda _: Answer()
         started = [place.sender.statuses(e.id) for e in (many, few)]
-        assert {len(s) for s in started} == {4}
+        assert {len(s) for s in started} == {3}, "three quarters of eight, shared"
         while place.sender.open:
             place.sender.let_go()
             await asyncio.sleep(0)
@@ -57,14 +57,14 @@ def test_an_overloaded_endpoint_gets_fewer_at_a_time(at_work: AtWork) -> None:
 
     async def story(place: Office) -> None:
         endpoint = await place.add_endpoint()
-        place.sender.answer = script(*[Answer(429)] * 16)
+        place.sender.answer = script(*[Answer(429)] * 9)
         for _ in range(50):
             await place.send()
         await place.quiet()
         berth = place.courier._lanes.berth(endpoint.id)
         assert berth.pace.allowed < 16
         await place.push(5_000)
-        assert len(place.sender.tries) == 66
+        assert len(place.sender.tries) == 59
 
     at_work(story)
 
@@ -120,7 +120,7 @@ def test_a_backlog_of_retries_is_claimed_in_portions(at_work: AtWork) -> None:
 
     async def story(place: Office) -> None:
         await place.add_endpoint()
-        place.sender.answer = script(*[Answer(500)] * 300)
+        place.sender.answer = script(*[Answer(404)] * 300)
         for _ in range(300):
             await place.send()
         await place.push(5_000)

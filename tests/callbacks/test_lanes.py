@@ -128,9 +128,9 @@ def test_the_next_due_instant_is_one_to_come() -> None:
     for endpoint, due_ms in ((1, 50), (2, 200), (3, 150)):
         lanes.hear_due(lanes.berth(endpoint), due_ms)
     assert lanes.next_due_ms(100) == 150
-    assert lanes.next_due_ms(200) is None
     lanes.berth(1).paused_until_ms = 300
     assert [berth.endpoint for berth in lanes.claimable(160)] == [3]
+    assert lanes.next_due_ms(200) is None
 
 
 def test_what_is_heard_during_a_claim_is_not_overwritten_by_its_answer() -> None:

@@ -103,7 +103,7 @@ def test_replays_and_tests_say_so_in_a_header() -> None:
     """A replay and a test are told apart by a header, with the same id and body."""
     plain = build(view(), DELIVERED, ID, NOW_S, 3, 1)
     replayed = build(view(), DELIVERED, ID, NOW_S, 3, 1, "since", test=True)
-    assert headers_of(replayed) == {**headers_of(plain), "homing-replay": "since", "homing-test": "1"}
+    assert headers_of(replayed) == {**headers_of(plain), "homing-replay": "since", "homing-test": "true"}
     assert replayed.body == plain.body
 
 

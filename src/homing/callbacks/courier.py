@@ -8,42 +8,31 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from homing.callbacks.berth import Berth
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
+from homing.callbacks.doctor import Doctor
 from homing.callbacks.job import Done, EndpointView, Job
-from homing.callbacks.lanes import Berth, Lane, Lanes
+from homing.callbacks.judge import Judge
+from homing.callbacks.lanes import ROOM_PER_ENDPOINT, Lane, Lanes
 from homing.callbacks.leftovers import Leftovers
 from homing.callbacks.ports import Changes, Counts, Recorder, Tries
-from homing.callbacks.request import build, webhook_id
-from homing.callbacks.schedule import next_try_at
-from homing.callbacks.verdict import (
-    Outcome,
-    Verdict,
-    outcome,
-    overloaded,
-    pauses_endpoint,
-    retry_after_ms,
-    verdict,
-)
+from homing.callbacks.request import build, destination, webhook_id
+from homing.callbacks.telling import notification
+from homing.callbacks.verdict import Outcome
 from homing.clock import Clock
 from homing.contract.errors import ContractError
-from homing.contract.notification import IncomingNotification, Notification, StatusNotification
-from homing.contract.status import STATUSES
 from homing.errors import HomingError
-from homing.model import uuid_text
-from homing.store.batch import Attempt, Batch, Committed, Facts, Settle
+from homing.store.batch import Attempt, Batch, Committed, Facts, LaneWork, Settle
 from homing.store.batch import Verdict as Settled
-from homing.store.changes import DisableEndpoint, TouchEndpoints
+from homing.store.changes import Change, TouchEndpoints
 from homing.store.port import Ledger
-from homing.telemetry import LogEvent, logger
 
 _TOUCH_S: Final = 5.0
 _OURS_AGAIN_S: Final = 1.0
-_FOR_NOW_MS: Final = 2**62
-"""Until further notice."""
 
 
 class Courier:
@@ -70,34 +59,39 @@ class Courier:
         self._directory = directory
         self._sender = sender
         self._clock = clock
-        self._delays_ms = tuple(delays_ms)
         self._max_in_flight = max_in_flight
-        self._counts = counts
-        self._chance = chance
-        self._lanes = Lanes(max_per_endpoint)
-        self._leftovers = Leftovers(ledger, self._lanes, clock, self._kick)
+        self._lanes = lanes = Lanes(max_per_endpoint, max_in_flight, self._furnish)
+        self._leftovers = Leftovers(ledger, lanes, clock, self._kick, self._stored)
+        self._doctor = Doctor(
+            lanes, self._leftovers, ledger, changes, directory, clock,
+            kick=self._kick, probe=self._probe, chance=chance,
+        )  # fmt: skip
+        self._judge = Judge(lanes, self._doctor, directory, changes, clock, counts, delays_ms, chance)
         self._in_flight = 0
         self._unsettled = 0
         self._held_back = 0
         self._is_stopping = False
         self._landed = asyncio.Event()
-        self._succeeded: dict[int, int] = {}
-        self._disabling: set[int] = set()
         self._chores = Chores()
 
     async def start(self) -> None:
         """Take up what the process before left: what it held, and what fell due meanwhile."""
+        for endpoint, view in self._directory.views().items():
+            if view.is_resting or view.is_paused:
+                self._lanes.berth(endpoint)
         await self._leftovers.start()
         self._chores.spawn(self._touch())
 
     def is_quiet(self) -> bool:
         """Say whether nothing is under way and nothing is due that could be begun."""
         now_ms = self._clock.now_ms()
-        if self._in_flight or self._unsettled or self._held_back or self._disabling:
+        if self._in_flight or self._unsettled or self._held_back or self._lanes.stranded:
             return False
-        if not self._leftovers.is_quiet(now_ms):
+        if not (self._doctor.is_quiet() and self._judge.is_quiet() and self._leftovers.is_quiet(now_ms)):
             return False
-        return all(not b.ready or b.paused_until_ms > now_ms for b in self._lanes.berths.values())
+        return not any(
+            berth.waiting and self._may_start(berth, now_ms) for berth in self._lanes.berths.values()
+        )
 
     def crowded(self) -> frozenset[int]:
         """See `Lanes.crowded` (plug this into `Engine.born_free`)."""
@@ -107,9 +101,30 @@ class Courier:
         """How many lanes are held for each endpoint, for the metrics."""
         return {berth.endpoint: berth.held for berth in self._lanes.berths.values() if berth.held}
 
+    def health(self) -> Mapping[str, int]:
+        """How many endpoints are active, resting and paused, for the metrics."""
+        return self._doctor.health()
+
     def oldest_due_ms(self) -> int | None:
         """See `Lanes.oldest_due_ms`, for the metrics."""
         return self._lanes.oldest_due_ms()
+
+    def is_open(self, endpoint: int) -> bool:
+        """Say whether an endpoint would be told now, and there is room for more of its lanes."""
+        berth = self._lanes.berth(endpoint)
+        if self._directory.view(endpoint) is None or berth.held >= ROOM_PER_ENDPOINT // 2:
+            return False
+        return not berth.is_blocked and berth.paused_until_ms <= self._clock.now_ms()
+
+    def take(self, works: Sequence[LaneWork]) -> None:
+        """Tell these lanes too, which are ours already: replays. Where nothing may be told they go back to the store."""
+        for work in works:
+            self._lanes.add(work)
+        self._kick()
+
+    def changed(self, change: Change, value: object) -> None:
+        """Hear of a change of the registry, after the directory did."""
+        self._doctor.changed(change, value)
 
     def on_committed(self, committed: Committed) -> None:
         """Hear what is on disk: settles of ours, and new lanes or events to tell."""
@@ -119,7 +134,7 @@ class Courier:
             lanes.add(work)
         for settle in committed.settled:
             self._unsettled -= 1
-            if settle.verdict is Settled.RETRY:
+            if settle.verdict is Settled.RETRY or settle.verdict is Settled.WAIT:
                 continue
             lane = lanes.held.get((settle.key, settle.endpoint))
             if lane is not None and lane.settling:
@@ -151,15 +166,20 @@ class Courier:
     def on_done(self, dones: Sequence[Done]) -> None:
         """Hear what came of tries; settle them and go on."""
         settles: list[Settle] = []
+        judge, ended = self._judge.judge, self._lanes.ended
         for done in dones:
             self._in_flight -= 1
             lane = done.job.tag
             assert isinstance(lane, Lane)
-            self._lanes.ended(lane)
-            self._judge(lane, done, settles)
-        if settles:
-            self._unsettled += len(settles)
-            self._recorder.settle(settles)
+            was_probe = lane.is_probe
+            ended(lane)
+            if not judge(lane, done, settles, is_probe=was_probe):
+                # Nothing was sent and it is our fault: no try is spent.
+                self._held_back += 1
+                asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._again, lane)
+            if was_probe:
+                self._doctor.probed(lane.berth)
+        self._settle(settles)
         if not self._in_flight:
             self._landed.set()
         self._kick()
@@ -168,11 +188,14 @@ class Courier:
         """Begin no more tries, let those under way end, and give the rest back to the store."""
         self._is_stopping = True
         self._leftovers.stop()
+        self._doctor.stop()
         if self._in_flight:
             self._landed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._landed.wait(), grace_s)
         await self._leftovers.close()
+        await self._doctor.close()
+        await self._judge.close()
         await self._chores.end()
         with contextlib.suppress(HomingError):
             await self._apply_touches()
@@ -184,141 +207,91 @@ class Courier:
         room = self._max_in_flight - self._in_flight
         if room <= 0 or self._is_stopping:
             return
-        now_ms = self._clock.now_ms()
-        started = self._lanes.start(room, now_ms)
+        lanes, now_ms = self._lanes, self._clock.now_ms()
+        started = lanes.start(room, now_ms)
         if started:
-            jobs: list[Job] = []
-            refused: list[Settle] = []
-            timestamp_s = int(time.time())
-            for lane in started:
-                job = self._job(lane, timestamp_s, refused)
-                if job is None:
-                    self._lanes.ended(lane)
-                else:
-                    jobs.append(job)
-            self._in_flight += len(jobs)
-            if jobs:
-                self._sender.submit(jobs)
-            if refused:
-                self._unsettled += len(refused)
-                self._recorder.settle(refused)
+            self._try(started)
+        if lanes.slowed:
+            for berth, at_ms in lanes.slowed:
+                self._clock.at(at_ms, lambda berth=berth: self._go_on(berth))  # type: ignore[misc]
+            lanes.slowed.clear()
+        if lanes.stranded:
+            self._doctor.clear_stranded()
         self._leftovers.look()
+
+    def _try(self, started: Sequence[Lane]) -> None:
+        jobs: list[Job] = []
+        refused: list[Settle] = []
+        timestamp_s = int(time.time())
+        for lane in started:
+            job = self._job(lane, timestamp_s, refused)
+            if job is None:
+                was_probe = lane.is_probe
+                self._lanes.ended(lane)
+                if was_probe:
+                    self._doctor.probed(lane.berth)
+            else:
+                jobs.append(job)
+        self._in_flight += len(jobs)
+        if jobs:
+            self._sender.submit(jobs)
+        self._settle(refused)
+
+    def _furnish(self, berth: Berth) -> None:
+        self._doctor.furnish(berth)
+
+    def _stored(self, berth: Berth) -> None:
+        self._doctor.due(berth)
+
+    def _probe(self, lane: Lane) -> None:
+        """Try one lane of an endpoint that rests, whatever else is under way."""
+        self._lanes.begin(lane, self._clock.now_ms())
+        self._try([lane])
+
+    def _settle(self, settles: list[Settle]) -> None:
+        if settles:
+            self._unsettled += len(settles)
+            self._recorder.settle(settles)
 
     def _job(self, lane: Lane, timestamp_s: int, refused: list[Settle]) -> Job | None:
         endpoint = lane.berth.endpoint
         view: EndpointView | None = self._directory.view(endpoint)
         if view is None and self._directory.is_refused(endpoint):
             attempt = Attempt(lane.began_ms, 0, 0, str(Outcome.REFUSED_BY_GUARD))
-            self._put_off(lane, attempt, str(Outcome.REFUSED_BY_GUARD), None, refused)
+            self._judge.put_off(lane, attempt, str(Outcome.REFUSED_BY_GUARD), None, refused)
             return None
         if view is None:
             while lane.events:
-                self._give_up(lane, "endpoint_disabled", None, refused)
+                self._judge.give_up(lane, "endpoint_disabled", None, refused)
             return None
         n = lane.events[0][0]
+        facts = lane.facts
         said = webhook_id(lane.key, n, endpoint)
         try:
-            return build(view, notification(lane), said, timestamp_s, n, lane.tries + 1, tag=lane)
-        except ContractError:
-            self._give_up(lane, "unencodable", None, refused)
+            if isinstance(facts, Facts) and facts.notify is not None:
+                url, form = destination(facts.notify)
+                return build(
+                    view, notification(lane), said, timestamp_s, n, lane.tries + 1, lane.job,
+                    url=url, form=form, tag=lane,
+                )  # fmt: skip
+            return build(view, notification(lane), said, timestamp_s, n, lane.tries + 1, lane.job, tag=lane)
+        except (ContractError, HomingError):
+            self._judge.give_up(lane, "unencodable", None, refused)
             return None
-
-    def _judge(self, lane: Lane, done: Done, settles: list[Settle]) -> None:
-        ended = outcome(done.status, done.error)
-        berth, took_ms = lane.berth, done.phases.total_ms
-        self._counts.attempt(berth.endpoint, ended, took_ms / 1000)
-        if ended is Outcome.SUCCESS:
-            berth.pace.succeeded(took_ms, is_full=bool(berth.ready))
-            self._succeeded[berth.endpoint] = lane.began_ms
-            known = lane.known_after_first()
-            n = lane.events.popleft()[0]
-            tries, lane.tries = lane.tries, 0
-            lane.settling += 1
-            attempt = _attempt(lane, done, None)
-            settles.append(Settle(lane.key, berth.endpoint, n, tries, Settled.DONE, attempt, 0, known))
-            return
-        if ended is Outcome.OURS:
-            # Nothing was sent and it is our fault: no try is spent.
-            self._held_back += 1
-            asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._again, lane)
-            return
-        if overloaded(done.status, ended):
-            berth.pace.overloaded()
-        attempt = _attempt(lane, done, ended)
-        if verdict(ended) is Verdict.DISABLE:
-            if berth.endpoint not in self._disabling:
-                self._disabling.add(berth.endpoint)
-                berth.paused_until_ms = _FOR_NOW_MS
-                self._chores.spawn(self._disable(berth, "answered 410"))
-            self._give_up(lane, "endpoint_gone", attempt, settles)
-            return
-        wait_ms = retry_after_ms(done.retry_after, int(time.time() * 1000))
-        if wait_ms and pauses_endpoint(done.status):
-            self._pause(berth, self._clock.now_ms() + wait_ms)
-        self._put_off(lane, attempt, str(ended), wait_ms, settles)
-
-    def _put_off(
-        self, lane: Lane, attempt: Attempt, reason: str, wait_ms: int | None, settles: list[Settle]
-    ) -> None:
-        """A try was spent in vain: let the lane go until the next one, or give its first event up."""
-        now_ms, endpoint = self._clock.now_ms(), lane.berth.endpoint
-        at_ms = next_try_at(
-            lane.tries + 1, now_ms, self._delays_ms, 2 * self._chance() - 1, wait_ms, lane.events[0][2]
-        )
-        if at_ms is None:
-            self._give_up(lane, "tries_spent", attempt, settles)
-            return
-        n = lane.events[0][0]
-        logger().info(
-            LogEvent.CALLBACK_FAILED, message_id=uuid_text(lane.key), endpoint=endpoint, n=n,
-            attempt=lane.tries + 1, outcome=reason, retry_in_ms=at_ms - now_ms,
-        )  # fmt: skip
-        settles.append(Settle(lane.key, endpoint, n, lane.tries, Settled.RETRY, attempt, at_ms, 0, reason))
-        self._lanes.drop(lane)
-        lane.events.clear()  # the store has them; a lane that is let go is told no more
-
-    def _give_up(self, lane: Lane, reason: str, attempt: Attempt | None, settles: list[Settle]) -> None:
-        """The first event is dead; the next one is tried once that is on disk, with tries of its own."""
-        known = lane.known_after_first()
-        n = lane.events.popleft()[0]
-        tries, lane.tries = lane.tries, 0
-        lane.settling += 1
-        logger().warning(LogEvent.CALLBACK_DEAD, endpoint=lane.berth.endpoint, n=n, reason=reason)
-        settles.append(
-            Settle(lane.key, lane.berth.endpoint, n, tries, Settled.DEAD, attempt, 0, known, reason)
-        )
 
     def _again(self, lane: Lane) -> None:
         self._held_back -= 1
         self._lanes.queue(lane)
         self._kick()
 
-    def _pause(self, berth: Berth, until_ms: int) -> None:
-        if until_ms > berth.paused_until_ms:
-            berth.paused_until_ms = until_ms
-            self._clock.at(until_ms, lambda: self._unpause(berth))
-
-    def _unpause(self, berth: Berth) -> None:
-        if berth.endpoint in self._disabling:
-            return
-        if berth.paused_until_ms > self._clock.now_ms():
-            self._clock.at(berth.paused_until_ms, lambda: self._unpause(berth))
-            return
+    def _go_on(self, berth: Berth) -> None:
         self._lanes.enter(berth)
         self._kick()
 
-    async def _disable(self, berth: Berth, reason: str) -> None:
-        endpoint = berth.endpoint
-        try:
-            await self._changes.apply(DisableEndpoint(endpoint, reason))
-            logger().warning(LogEvent.ENDPOINT_DISABLED, endpoint=endpoint, reason=reason)
-        except HomingError as error:
-            logger().error(LogEvent.STORE_FULL, error=str(error))
-        finally:
-            self._disabling.discard(endpoint)
-            berth.paused_until_ms = 0
-        self._lanes.enter(berth)
-        self._kick()
+    def _may_start(self, berth: Berth, now_ms: int) -> bool:
+        if berth.is_blocked or berth.paused_until_ms > now_ms:
+            return False
+        return not berth.interval_ms or berth.allowed_at(now_ms) <= now_ms
 
     async def _touch(self) -> None:
         while True:
@@ -327,28 +300,6 @@ class Courier:
                 await self._apply_touches()
 
     async def _apply_touches(self) -> None:
-        if self._succeeded:
-            succeeded, self._succeeded = self._succeeded, {}
-            await self._changes.apply(TouchEndpoints(tuple(succeeded.items())))
-
-
-def notification(lane: Lane) -> Notification:
-    """What the lane's first event says on the wire."""
-    _n, status, at_ms = lane.events[0]
-    facts = lane.facts
-    if isinstance(facts, Facts):
-        return StatusNotification(
-            at_ms, str(facts.app), uuid_text(lane.key), facts.identifier, STATUSES[status],
-            facts.message_ref, facts.recipient_ref, facts.fallback_ref,
-        )  # fmt: skip
-    reply = None if facts.in_reply_to is None else uuid_text(facts.in_reply_to)
-    return IncomingNotification(
-        facts.identifier, facts.text, str(facts.app), at_ms, uuid_text(lane.key), facts.channel, reply, None
-    )
-
-
-def _attempt(lane: Lane, done: Done, ended: Outcome | None) -> Attempt:
-    return Attempt(
-        lane.began_ms, done.phases.total_ms, done.status, None if ended is None else str(ended), done.address,
-        done.answer or None,
-    )  # fmt: skip
+        succeeded = self._judge.take_successes()
+        if succeeded:
+            await self._changes.apply(TouchEndpoints(succeeded))

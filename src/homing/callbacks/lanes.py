@@ -5,11 +5,13 @@ meanwhile finds it.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
-from homing.callbacks.pace import Pace
+from homing.callbacks.berth import Berth
+from homing.callbacks.overdue import Overdue
 from homing.model import DispatchKey
-from homing.store.batch import Facts, IncomingFacts, LaneWork
+from homing.store.batch import Facts, IncomingFacts, LaneWork, OperationFacts
 
 ROOM_PER_ENDPOINT: Final = 2_000
 """Lanes of one endpoint held in memory; what does not fit stays in the store."""
@@ -20,25 +22,26 @@ _CLAIM: Final = 500
 _TURN: Final = 4
 """How many lanes an endpoint may start before it is the next one's turn."""
 
-_NONE: Final[frozenset[int]] = frozenset()
-
 
 class Lane:
     """What one endpoint must still be told about one dispatch, as far as this node knows."""
 
     __slots__ = (
-        "began_ms", "berth", "events", "facts", "is_queued", "is_trying", "key", "last_n", "settling", "tries"
+        "began_ms", "berth", "events", "facts", "is_probe", "is_queued", "is_trying", "job", "key", "last_n",
+        "settling", "tries",
     )  # fmt: skip
 
-    def __init__(self, work: LaneWork, berth: "Berth") -> None:
+    def __init__(self, work: LaneWork, berth: Berth) -> None:
         self.key: DispatchKey = work.key
         self.berth = berth
-        self.facts: Facts | IncomingFacts = work.facts
+        self.facts: Facts | IncomingFacts | OperationFacts = work.facts
         self.events: deque[tuple[int, int, int]] = deque(work.events)
         self.tries = work.tries
+        self.job = work.job
         self.last_n = work.events[-1][0] if work.events else 0
         self.is_trying = False
         self.is_queued = False
+        self.is_probe = False
         self.settling = 0
         self.began_ms = 0
 
@@ -50,63 +53,62 @@ class Lane:
         return bits & (bits - 1)
 
 
-class Berth:
-    """One endpoint's lanes, its pace, and what waits for it in the store."""
-
-    __slots__ = (
-        "claiming", "due_ms", "endpoint", "heard_ms", "held", "in_flight", "pace", "paused_until_ms", "ready"
-    )  # fmt: skip
-
-    def __init__(self, endpoint: int, most: int) -> None:
-        self.endpoint = endpoint
-        self.pace = Pace(most)
-        self.ready: deque[Lane] = deque()
-        self.held = 0
-        self.in_flight = 0
-        self.due_ms: int | None = None
-        self.heard_ms: int | None = None
-        self.claiming = 0
-        self.paused_until_ms = 0
-
-
 class Lanes:
     """All berths, and the turn between those that have something to do."""
 
-    def __init__(self, most_per_endpoint: int) -> None:
+    def __init__(
+        self,
+        most_per_endpoint: int,
+        most_in_all: int = 2_000,
+        furnish: Callable[[Berth], None] = lambda _berth: None,
+    ) -> None:
         self._most = most_per_endpoint
+        self._most_in_all = most_in_all
+        self._furnish = furnish
         self.held: dict[tuple[DispatchKey, int], Lane] = {}
         self.berths: dict[int, Berth] = {}
+        self.in_flight = 0
+        self.stranded: set[Berth] = set()
+        """Berths that may not be told just now and hold lanes all the same."""
+        self.slowed: list[tuple[Berth, int]] = []
+        """Berths whose rate is spent, and when it allows the next; whoever starts lanes sets an alarm and clears it."""
         self._turn: deque[Berth] = deque()
         self._in_turn: set[int] = set()
-        self._full: frozenset[int] = _NONE
-        self._stored: dict[int, Berth] = {}
+        self._busy = 0
         self._claiming = 0
+        self._overdue = Overdue(self.berths)
+        self._full: set[int] = set()
+        self._crowd: frozenset[int] | None = frozenset()
 
     def hear_due(self, berth: Berth, due_ms: int) -> None:
         """Hear that a lane of the berth waits in the store until then."""
         if berth.claiming and (berth.heard_ms is None or due_ms < berth.heard_ms):
             berth.heard_ms = due_ms
         if berth.due_ms is None or due_ms < berth.due_ms:
-            berth.due_ms = due_ms
-            self._stored[berth.endpoint] = berth
+            self._set_due(berth, due_ms)
 
     def claimable(self, now_ms: int) -> list[Berth]:
         """The berths that have due lanes in the store and may be told of them now."""
-        return [berth for berth in self._due(now_ms) if berth.paused_until_ms <= now_ms]
+        self._advance(now_ms)
+        return [
+            berth for berth in self._overdue.berths()
+            if not berth.is_blocked and berth.paused_until_ms <= now_ms
+        ]  # fmt: skip
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """The next instant at which a lane in the store falls due; those already due wait for room, not for time."""
-        dues = (berth.due_ms for berth in self._stored.values())
-        return min((due_ms for due_ms in dues if due_ms is not None and due_ms > now_ms), default=None)
+        self._advance(now_ms)
+        return self._overdue.next_ms()
 
     def oldest_due_ms(self) -> int | None:
-        """When the lane that waits longest in the store fell, or falls, due; None: none waits there."""
-        return min((b.due_ms for b in self._stored.values() if b.due_ms is not None), default=None)
+        """When the lane that waits longest in the store fell, or falls, due, at endpoints that may be told of it."""
+        dues = (b.due_ms for b in self.berths.values() if not b.is_blocked and b.due_ms is not None)
+        return min(dues, default=None)
 
     def claim_size(self, berth: Berth) -> int:
         """How many lanes to claim at once: enough for several rounds, no more than fits, 0 while there are enough."""
         allowed = berth.pace.allowed
-        if len(berth.ready) >= 2 * allowed or berth.held >= ROOM_PER_ENDPOINT // 2:
+        if berth.waiting >= 2 * allowed or berth.held >= ROOM_PER_ENDPOINT // 2:
             return 0
         # However full memory is of others' lanes, an endpoint gets as many as it may be told at a time.
         room = max(ROOM - len(self.held) - self._claiming, allowed - berth.held, 0)
@@ -122,39 +124,51 @@ class Lanes:
         self._claiming -= berth.claiming
         berth.claiming = 0
         dues = [due_ms for due_ms in (next_due_ms, berth.heard_ms) if due_ms is not None]
-        berth.due_ms = min(dues, default=None)
-        if berth.due_ms is None:
-            self._stored.pop(berth.endpoint, None)
-        else:
-            self._stored[berth.endpoint] = berth
+        self._set_due(berth, min(dues, default=None))
 
-    def _due(self, now_ms: int) -> list[Berth]:
-        return [b for b in self._stored.values() if b.due_ms is not None and b.due_ms <= now_ms]
+    def block(self, berth: Berth, *, is_blocked: bool) -> None:
+        """Say that nothing may be told to an endpoint until further notice, or that it may again."""
+        if berth.is_blocked is not is_blocked:
+            berth.is_blocked = is_blocked
+            self._crowd = None
+            if is_blocked:
+                if berth.waiting:
+                    self.stranded.add(berth)
+            else:
+                self.stranded.discard(berth)
+                self.enter(berth)
 
     def berth(self, endpoint: int) -> Berth:
-        """The endpoint's berth, made at the first question."""
+        """The endpoint's berth, made and furnished at the first question."""
         berth = self.berths.get(endpoint)
         if berth is None:
             berth = self.berths[endpoint] = Berth(endpoint, self._most)
+            self._furnish(berth)
         return berth
 
     def add(self, work: LaneWork) -> None:
         """Take a lane, or further events of one that is held."""
-        berth = self.berth(work.endpoint)
         lane = self.held.get((work.key, work.endpoint))
         if lane is None:
             if not work.fresh or not work.events:
                 return  # let go meanwhile: the store has its events, and will tell when they are due
-            lane = self.held[work.key, work.endpoint] = Lane(work, berth)
-            berth.held += 1
-            if berth.held >= ROOM_PER_ENDPOINT or len(self.held) >= ROOM:
-                self._full |= {berth.endpoint}
+            lane = self.hold(work)
         else:
             for event in work.events:
                 if event[0] > lane.last_n:
                     lane.events.append(event)
                     lane.last_n = event[0]
         self.queue(lane)
+
+    def hold(self, work: LaneWork) -> Lane:
+        """Take a lane without giving it a place in any queue."""
+        berth = self.berth(work.endpoint)
+        lane = self.held[work.key, work.endpoint] = Lane(work, berth)
+        berth.held += 1
+        if berth.held >= ROOM_PER_ENDPOINT or len(self.held) >= ROOM:
+            self._full.add(berth.endpoint)
+            self._crowd = None
+        return lane
 
     def queue(self, lane: Lane) -> None:
         """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried.
@@ -165,43 +179,71 @@ class Lanes:
             return
         lane.is_queued = True
         berth = lane.berth
-        berth.ready.append(lane)
-        self.enter(berth)
+        if lane.tries or lane.job is not None:
+            berth.others.append(lane)
+        else:
+            berth.ready.append(lane)
+        if berth.is_blocked:
+            self.stranded.add(berth)
+        else:
+            self.enter(berth)
 
     def enter(self, berth: Berth) -> None:
         """Give a berth with waiting lanes and room in flight its place in the turn."""
-        if berth.ready and berth.endpoint not in self._in_turn and berth.in_flight < berth.pace.allowed:
+        if (
+            (berth.ready or berth.others)
+            and berth.endpoint not in self._in_turn
+            and berth.in_flight < berth.pace.allowed
+            and not berth.is_blocked
+        ):
             self._in_turn.add(berth.endpoint)
             self._turn.append(berth)
 
     def start(self, most: int, now_ms: int) -> list[Lane]:
-        """Take up to ``most`` lanes whose turn it is, a few of each berth, fairly; they count as in flight."""
+        """Take up to ``most`` lanes whose turn it is, a few of each berth, fairly; they count as in flight.
+
+        While more than half of all places are taken, nobody gets more than an equal share of three quarters of them: a
+        hundred endpoints that hang must not hold every place until their time is over.
+        """
         started: list[Lane] = []
         turn = self._turn
         while turn and len(started) < most:
             berth = turn.popleft()
-            if berth.paused_until_ms > now_ms:
-                self._in_turn.discard(berth.endpoint)
-                continue
+            limit = self._limit(berth)
+            if berth.paused_until_ms > now_ms or berth.is_blocked:
+                limit = 0
             for _ in range(_TURN):
-                if not berth.ready or berth.in_flight >= berth.pace.allowed or len(started) >= most:
+                if berth.in_flight >= limit or len(started) >= most or not (berth.ready or berth.others):
                     break
-                lane = berth.ready.popleft()
+                if berth.interval_ms and (at_ms := berth.allowed_at(now_ms)) > now_ms:
+                    self.slowed.append((berth, at_ms))
+                    limit = 0
+                    break
+                lane = berth.take()
                 lane.is_queued = False
-                lane.is_trying = True
-                lane.began_ms = now_ms
-                berth.in_flight += 1
+                self.begin(lane, now_ms)
                 started.append(lane)
-            if berth.ready and berth.in_flight < berth.pace.allowed:
+            if berth.in_flight < limit and (berth.ready or berth.others):
                 turn.append(berth)
             else:
                 self._in_turn.discard(berth.endpoint)
         return started
 
+    def begin(self, lane: Lane, now_ms: int) -> None:
+        """Count a try of the lane as in flight."""
+        lane.is_trying = True
+        lane.began_ms = now_ms
+        self._busy += lane.berth.in_flight == 0
+        lane.berth.in_flight += 1
+        self.in_flight += 1
+
     def ended(self, lane: Lane) -> None:
         """A try of the lane is over."""
         lane.is_trying = False
+        lane.is_probe = False
         lane.berth.in_flight -= 1
+        self.in_flight -= 1
+        self._busy -= lane.berth.in_flight == 0
         self.enter(lane.berth)
 
     def drop(self, lane: Lane) -> None:
@@ -211,13 +253,42 @@ class Lanes:
             del self.held[lane.key, berth.endpoint]
             berth.held -= 1
             if berth.endpoint in self._full and berth.held < ROOM_PER_ENDPOINT:
-                self._full -= {berth.endpoint}
+                self._full.discard(berth.endpoint)
+                self._crowd = None
+
+    def let_go(self, berth: Berth) -> list[tuple[bytes, int]]:
+        """Forget every lane of the berth that only waits, and say which they were: the store has them."""
+        self.stranded.discard(berth)
+        gone: list[tuple[bytes, int]] = []
+        for queue in (berth.ready, berth.others):
+            for lane in queue:
+                lane.is_queued = False
+                self.drop(lane)
+                lane.events.clear()
+                gone.append((lane.key, berth.endpoint))
+            queue.clear()
+        return gone
 
     def crowded(self, now_ms: int) -> frozenset[int]:
-        """The endpoints whose new lanes should be born free: no room here, or older ones wait in the store."""
+        """The endpoints whose new lanes should be born free: no room here, or older ones wait, or they may not be told."""
         if len(self.held) >= ROOM:
             return frozenset(self.berths)
-        waiting = self._due(now_ms)
-        if not waiting and not self._full:
-            return _NONE
-        return self._full.union(berth.endpoint for berth in waiting)
+        self._advance(now_ms)
+        if self._crowd is None:
+            blocked = (berth.endpoint for berth in self.berths.values() if berth.is_blocked)
+            self._crowd = frozenset(self._full).union(self._overdue.endpoints(), blocked)
+        return self._crowd
+
+    def _limit(self, berth: Berth) -> int:
+        if 2 * self.in_flight <= self._most_in_all:
+            return berth.pace.allowed
+        share = 3 * self._most_in_all // (4 * (self._busy + (berth.in_flight == 0)))
+        return min(berth.pace.allowed, max(1, share))
+
+    def _set_due(self, berth: Berth, due_ms: int | None) -> None:
+        if self._overdue.set(berth, due_ms):
+            self._crowd = None
+
+    def _advance(self, now_ms: int) -> None:
+        if self._overdue.advance(now_ms):
+            self._crowd = None

@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from homing.callbacks.berth import Berth
 from homing.callbacks.chores import Chores
-from homing.callbacks.lanes import Berth, Lanes
+from homing.callbacks.lanes import Lanes
 from homing.clock import Alarm, Clock
 from homing.errors import HomingError
 from homing.model import message_of
@@ -26,7 +27,15 @@ _PAGE: Final = 500
 class Leftovers:
     """Claims what is due as far as there is room, and looks now and then for what was forgotten."""
 
-    def __init__(self, ledger: Ledger, lanes: Lanes, clock: Clock, kick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        lanes: Lanes,
+        clock: Clock,
+        kick: Callable[[], None],
+        heard: Callable[[Berth], None],
+    ) -> None:
+        self._heard = heard
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
@@ -63,7 +72,10 @@ class Leftovers:
     def found(self, lanes_due: Mapping[int, int]) -> None:
         """Hear that lanes wait in the store: endpoint → when the first of them falls due."""
         for endpoint, due_ms in lanes_due.items():
-            self._lanes.hear_due(self._lanes.berth(endpoint), due_ms)
+            berth = self._lanes.berth(endpoint)
+            self._lanes.hear_due(berth, due_ms)
+            if berth.is_blocked:
+                self._heard(berth)
         self.look()
 
     def look(self) -> None:

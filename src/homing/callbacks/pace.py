@@ -19,9 +19,10 @@ _REST_ROUNDS: Final = 64
 class Pace:
     """The allowed number in flight for one endpoint, between 1 and ``most``."""
 
-    __slots__ = ("_before", "_before_rate", "_in_round", "_rest", "_spent_ms", "allowed", "most")
+    __slots__ = ("_before", "_before_rate", "_in_round", "_most", "_rest", "_spent_ms", "allowed", "most")
 
     def __init__(self, most: int) -> None:
+        self._most = most
         self.most = most
         self.allowed = min(START, most)
         self._before = self.allowed
@@ -49,6 +50,19 @@ class Pace:
         elif self.allowed < self.most:
             self._before, self._before_rate = self.allowed, rate
             self.allowed = min(self.most, max(self.allowed + 1, int(self.allowed * _STEP)))
+
+    def limit(self, most: int | None) -> None:
+        """Have another limit from now on; None: the one it began with."""
+        self.most = self._most if most is None else most
+        self.allowed = min(self.allowed, self.most)
+        self._before = min(self._before, self.most)
+
+    def restart(self, allowed: int) -> None:
+        """Begin anew with so many at a time, and climb from there."""
+        self.allowed = min(allowed, self.most)
+        self._before, self._before_rate = self.allowed, 0.0
+        self._rest = 0
+        self._in_round, self._spent_ms = 0, 0.0
 
     def overloaded(self) -> None:
         """Halve, because the endpoint answered 429 or 503, or not in time."""

@@ -48,7 +48,16 @@ class Transfer:
             "_answer",
             "_answer_bytes",
         ),
-        *("_header_bytes", "_header_lines", "_heads", "_retry_after", "_excess", "_refused", "_fault"),
+        *(
+            "_header_bytes",
+            "_header_lines",
+            "_heads",
+            "_retry_after",
+            "_location",
+            "_excess",
+            "_refused",
+            "_fault",
+        ),
     )
 
     def __init__(
@@ -80,13 +89,15 @@ class Transfer:
         set_option(_QUICK_EXIT, 1)
         set_option(pycurl.TIMEOUT_MS, max(1, round(view.timeout_s * 1000)))  # 0 would be for ever
         set_option(pycurl.CONNECTTIMEOUT_MS, max(1, round(min(limits.connect_s, view.timeout_s) * 1000)))
-        set_option(pycurl.SSL_VERIFYPEER, 1)
-        set_option(pycurl.SSL_VERIFYHOST, 2)
+        set_option(pycurl.SSL_VERIFYPEER, 0 if view.dangerous_skip_verify else 1)
+        set_option(pycurl.SSL_VERIFYHOST, 0 if view.dangerous_skip_verify else 2)
         set_option(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
         set_option(
             pycurl.CAPATH, None
         )  # libcurl keeps the parsed authorities only when there is a file and no path
-        if ca_file is not None:
+        if view.ca is not None:
+            set_option(pycurl.CAINFO_BLOB, view.ca)
+        elif ca_file is not None:
             set_option(pycurl.CAINFO, ca_file)
         set_option(pycurl.OPENSOCKETFUNCTION, self._dial)
         set_option(pycurl.HEADERFUNCTION, self._header)
@@ -132,6 +143,7 @@ class Transfer:
                 get_info(pycurl.STARTTRANSFER_TIME_T) // 1000,
                 get_info(pycurl.TOTAL_TIME_T) // 1000,
             ),
+            self._location,
         )
         self._clear()
         return done
@@ -145,6 +157,7 @@ class Transfer:
         self._answer = b""
         self._answer_bytes = self._header_bytes = self._header_lines = self._heads = 0
         self._retry_after: str | None = None
+        self._location: str | None = None
         self._excess = ""
         self._refused = ""
         self._fault = ""
@@ -191,11 +204,14 @@ class Transfer:
         if first == 0x48 and line.startswith(b"HTTP/"):
             self._heads += 1
             self._retry_after = None
+            self._location = None
             if self._heads > limits.informational + 1:
                 self._excess = "informational"
                 return -1
         elif first in b"Rr" and line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip().decode("latin-1")
+        elif first in b"Ll" and line[:9].lower() == b"location:":
+            self._location = line[9:].strip()[:2_048].decode("latin-1")
         return None
 
     def _body(self, chunk: bytes) -> int | None:

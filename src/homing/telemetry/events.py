@@ -33,6 +33,8 @@ class LogEvent(StrEnum):
     CALLBACK_DEAD = "callback.dead"
     CALLBACK_ADOPTED = "callback.adopted"
     """Callbacks that a node before this one had held were taken over."""
+    ENDPOINT_RESTING = "endpoint.resting"
+    ENDPOINT_WOKE = "endpoint.woke"
     ENDPOINT_DISABLED = "endpoint.disabled"
     GUARD_REFUSED = "guard.refused"
 
@@ -48,6 +50,9 @@ class LogEvent(StrEnum):
     DEVICE_CONNECTED = "device.connected"
     DEVICE_DISCONNECTED = "device.disconnected"
     DEVICE_REFUSED = "device.refused"
+
+    RETENTION_RAN = "retention.ran"
+    JOB_ENDED = "job.ended"
 
     REQUEST_REFUSED = "request.refused"
     REQUEST_FAILED = "request.failed"

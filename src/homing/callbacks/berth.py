@@ -1,0 +1,74 @@
+"""One endpoint as the courier sees it: its waiting lanes, its pace, its health, and what waits for it in the store."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from homing.callbacks.health import Health
+from homing.callbacks.pace import Pace
+
+if TYPE_CHECKING:
+    from homing.callbacks.lanes import Lane
+
+_SHARE: Final = 4
+"""Every so many starts one goes to what is tried again, while both wait."""
+_BURST_MS: Final = 100.0
+"""How far ahead of its rate an endpoint may be told: enough that a late alarm does not lower the rate."""
+
+
+class Berth:
+    """One endpoint's lanes: those told for the first time in ``ready``, all others (retries, replays) in ``others``."""
+
+    __slots__ = (
+        "_again", "_spent_ms", "ask_ms", "claiming", "due_ms", "endpoint", "health", "heard_ms", "held", "in_flight",
+        "interval_ms", "is_blocked", "is_disabling", "is_paused", "is_probing", "others", "pace",
+        "paused_until_ms", "ready",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: int, most: int) -> None:
+        self.endpoint = endpoint
+        self.pace = Pace(most)
+        self.health = Health()
+        self.ready: deque[Lane] = deque()
+        self.others: deque[Lane] = deque()
+        self.held = 0
+        self.in_flight = 0
+        self.due_ms: int | None = None
+        """When the first of its lanes in the store falls due, as far as is known."""
+        self.heard_ms: int | None = None
+        self.claiming = 0
+        self.paused_until_ms = 0
+        """It asked for this with a Retry-After."""
+        self.is_paused = False
+        """Its owner asked for this."""
+        self.is_blocked = False
+        """It rests or is paused: lanes go back to the store."""
+        self.is_probing = False
+        self.ask_ms = 0
+        """When the alarm for its next probe rings; 0: none is set."""
+        self.is_disabling = False
+        self.interval_ms = 0.0
+        """At least so long between two tries; 0: no rate was set."""
+        self._spent_ms = 0.0
+        self._again = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many lanes could be started."""
+        return len(self.ready) + len(self.others)
+
+    def take(self) -> "Lane":
+        """Return the lane whose turn it is: mostly one that was never told, but never only those."""
+        self._again += 1
+        if self.interval_ms:
+            self._spent_ms += self.interval_ms
+        if self.others and (not self.ready or self._again >= _SHARE):
+            self._again = 0
+            return self.others.popleft()
+        return self.ready.popleft()
+
+    def allowed_at(self, now_ms: int) -> int:
+        """When its rate allows the next try: now, or a later instant."""
+        self._spent_ms = max(self._spent_ms, float(now_ms))
+        ahead_ms = self._spent_ms - now_ms
+        burst_ms = max(_BURST_MS, self.interval_ms)
+        return now_ms if ahead_ms < burst_ms else now_ms + 1 + int(ahead_ms - burst_ms)

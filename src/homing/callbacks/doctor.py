@@ -1,0 +1,272 @@
+"""What an endpoint's health, and its owner's word, mean for its lanes: it rests, is asked now and then, wakes, is disabled.
+
+It sends nothing itself: a probe is a lane that it hands to ``probe``. Lanes that may not be told go back to the store.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final
+
+from homing.callbacks.berth import Berth
+from homing.callbacks.chores import Chores
+from homing.callbacks.directory import Directory
+from homing.callbacks.health import Turn
+from homing.callbacks.lanes import Lane, Lanes
+from homing.callbacks.leftovers import Leftovers
+from homing.callbacks.ports import Changes
+from homing.callbacks.verdict import Outcome, counts_against_endpoint
+from homing.clock import Clock
+from homing.errors import HomingError
+from homing.model import Endpoint
+from homing.store.changes import Change, DisableEndpoint, EnableEndpoint, SetEndpointHealth
+from homing.store.port import Ledger
+from homing.telemetry import LogEvent, logger
+
+_LET_GO_MS: Final = 10_000
+"""A pause so long is worth giving lanes back to the store for."""
+_AFTER_REST: Final = 4
+"""How many at a time one gets that has just woken; more as it proves that it can."""
+_AGAIN_S: Final = 1.0
+_FOR_NOW_MS: Final = 2**62
+"""Until further notice."""
+_FAILING_FOR_DAYS: Final = "five days of failures and not one answer"
+
+
+class Doctor:
+    """Keeps `Berth.is_blocked` true to health, pauses and the owner's word."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        leftovers: Leftovers,
+        ledger: Ledger,
+        changes: Changes,
+        directory: Directory,
+        clock: Clock,
+        *,
+        kick: Callable[[], None],
+        probe: Callable[[Lane], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._lanes = lanes
+        self._leftovers = leftovers
+        self._ledger = ledger
+        self._changes = changes
+        self._directory = directory
+        self._clock = clock
+        self._kick = kick
+        self._probe = probe
+        self._chance = chance
+        self._chores = Chores()
+        self._busy = 0
+        self._is_stopping = False
+
+    def is_quiet(self) -> bool:
+        """Say whether nothing is on its way to or from the store."""
+        return not self._busy
+
+    def health(self) -> Mapping[str, int]:
+        """How many endpoints are in each state, for the metrics."""
+        return Counter(
+            "resting" if b.health.is_resting else "paused" if b.is_paused else "active"
+            for b in self._lanes.berths.values() if self._directory.view(b.endpoint) is not None
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Begin no more probes."""
+        self._is_stopping = True
+
+    async def close(self) -> None:
+        """End what is under way."""
+        self._is_stopping = True
+        await self._chores.end()
+
+    def furnish(self, berth: Berth) -> None:
+        """Set a berth up as its endpoint is."""
+        view = self._directory.view(berth.endpoint)
+        if view is None:
+            berth.is_paused = False
+            return
+        berth.is_paused = view.is_paused
+        berth.interval_ms = 1000 / view.rate_per_second if view.rate_per_second else 0.0
+        berth.pace.limit(view.max_in_flight)
+        if view.is_resting and not berth.health.is_resting and not berth.in_flight and not berth.held:
+            now_ms = self._clock.now_ms()
+            berth.health.rest(now_ms, view.failing_since_ms or now_ms)
+        self._settle_down(berth)
+
+    def changed(self, change: Change, value: object) -> None:
+        """Hear of a change of the registry, after the directory did."""
+        if not isinstance(value, Endpoint) or isinstance(change, SetEndpointHealth):
+            return
+        berth = self._lanes.berths.get(value.id)
+        if berth is None:
+            return
+        if isinstance(change, EnableEndpoint) or self._directory.view(value.id) is None:
+            berth.health.answered()
+        self.furnish(berth)
+        self._settle_down(berth)
+        self._refresh()
+
+    def judge(self, berth: Berth, ended: Outcome, why: str) -> bool:
+        """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests."""
+        health, now_ms = berth.health, self._clock.now_ms()
+        if not counts_against_endpoint(ended):
+            if health.answered() is Turn.WOKE:
+                self._wake(berth)
+            return True
+        was_resting = health.is_resting
+        match health.failed(now_ms):
+            case Turn.RESTS:
+                self._rest(berth, why)
+            case Turn.GIVEN_UP:
+                self.disable(berth, _FAILING_FOR_DAYS)
+            case _:
+                pass
+        return not was_resting
+
+    def probed(self, berth: Berth) -> None:
+        """A probe is over."""
+        berth.is_probing = False
+        if berth.health.is_resting:
+            berth.health.probed(self._clock.now_ms())
+            self.due(berth)
+
+    def pause(self, berth: Berth, until_ms: int) -> None:
+        """It asked to be left alone until then."""
+        if until_ms > berth.paused_until_ms:
+            berth.paused_until_ms = until_ms
+            self._settle_down(berth)
+            self._clock.at(until_ms, lambda: self._unpause(berth))
+
+    def disable(self, berth: Berth, reason: str) -> None:
+        """Have it disabled; nothing is sent meanwhile, and afterwards its events are given up."""
+        if not berth.is_disabling:
+            berth.is_disabling = True
+            berth.paused_until_ms = _FOR_NOW_MS
+            self._spawn(self._disable(berth, reason))
+
+    def due(self, berth: Berth) -> None:
+        """Lanes of a berth wait in the store, or its probe was put off: see to it that one is asked in time."""
+        health = berth.health
+        if not health.is_resting or berth.is_probing or berth.is_paused or berth.due_ms is None:
+            return
+        at_ms = max(health.probe_at_ms, berth.paused_until_ms, berth.due_ms)
+        if not self._is_stopping and not 0 < berth.ask_ms <= at_ms:
+            berth.ask_ms = at_ms
+            self._clock.at(at_ms, lambda: self._ask(berth, at_ms))
+
+    def clear_stranded(self) -> None:
+        """Give back to the store what must wait there."""
+        for berth in tuple(self._lanes.stranded):
+            gone = self._lanes.let_go(berth)
+            if gone:
+                self._spawn(self._release(berth, gone))
+
+    def _settle_down(self, berth: Berth) -> None:
+        """Block or unblock a berth, as health and its owner have it."""
+        is_long = berth.paused_until_ms - self._clock.now_ms() > _LET_GO_MS and not berth.is_disabling
+        self._lanes.block(berth, is_blocked=berth.is_paused or berth.health.is_resting or is_long)
+        if berth.health.is_resting:
+            self.due(berth)
+
+    def _rest(self, berth: Berth, why: str) -> None:
+        reason = f"10 failures in a row, the last one: {why}"
+        logger().warning(LogEvent.ENDPOINT_RESTING, endpoint=berth.endpoint, reason=reason)
+        self._settle_down(berth)
+        self._spawn(
+            self._tell(SetEndpointHealth(berth.endpoint, "resting", reason, berth.health.failing_since_ms))
+        )
+
+    def _wake(self, berth: Berth) -> None:
+        logger().info(LogEvent.ENDPOINT_WOKE, endpoint=berth.endpoint)
+        berth.pace.restart(_AFTER_REST)
+        self._settle_down(berth)
+        self._spawn(self._tell(SetEndpointHealth(berth.endpoint, "active")))
+
+    def _unpause(self, berth: Berth) -> None:
+        if berth.is_disabling or berth.paused_until_ms > self._clock.now_ms():
+            return
+        self._settle_down(berth)
+        self._lanes.enter(berth)
+        self._kick()
+
+    def _ask(self, berth: Berth, at_ms: int) -> None:
+        """Take one lane, whichever chance says, and have it tried."""
+        if berth.ask_ms == at_ms:
+            berth.ask_ms = 0
+        now_ms, health = self._clock.now_ms(), berth.health
+        if self._is_stopping or not health.is_resting or berth.is_probing or berth.is_paused:
+            return
+        if max(health.probe_at_ms, berth.paused_until_ms) > now_ms or berth.claiming:
+            self.due(berth)
+            return
+        berth.is_probing = True
+        self._lanes.begin_claim(berth, 1)
+        self._spawn(self._take(berth))
+
+    async def _take(self, berth: Berth) -> None:
+        try:
+            claimed = await self._ledger.claim_lanes(berth.endpoint, 1, self._chance())
+        except HomingError:
+            await asyncio.sleep(_AGAIN_S)
+            self._lanes.end_claim(berth, self._clock.now_ms())
+            berth.is_probing = False
+            self.due(berth)
+            return
+        self._lanes.end_claim(berth, claimed.next_due_ms)
+        works = [w for w in claimed.lanes if w.events and (w.key, w.endpoint) not in self._lanes.held]
+        if not works:
+            berth.is_probing = False
+            self.due(berth)
+            return
+        lane = self._lanes.hold(works[0])
+        lane.is_probe = True
+        self._probe(lane)
+
+    async def _release(self, berth: Berth, gone: list[tuple[bytes, int]]) -> None:
+        # A failure leaves them ours in the store, where the sweep finds them.
+        with contextlib.suppress(HomingError):
+            await self._ledger.release(gone)
+            self._leftovers.found({berth.endpoint: self._clock.now_ms()})
+
+    async def _tell(self, change: SetEndpointHealth) -> None:
+        with contextlib.suppress(HomingError):
+            await self._changes.apply(change)
+        await self._look()
+
+    async def _disable(self, berth: Berth, reason: str) -> None:
+        try:
+            await self._changes.apply(DisableEndpoint(berth.endpoint, reason))
+            logger().warning(LogEvent.ENDPOINT_DISABLED, endpoint=berth.endpoint, reason=reason)
+        except HomingError as error:
+            logger().error(LogEvent.STORE_FULL, error=str(error))
+        finally:
+            berth.is_disabling = False
+            berth.paused_until_ms = 0
+        berth.health.answered()
+        self._settle_down(berth)
+        self._lanes.enter(berth)
+        await self._look()
+
+    def _refresh(self) -> None:
+        self._spawn(self._look())
+
+    async def _look(self) -> None:
+        """Those who are told of endpoints have lanes in the store now, and whoever woke has some too."""
+        with contextlib.suppress(HomingError):
+            self._leftovers.found((await self._ledger.outlook()).lanes_due)
+        self._kick()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        self._busy += 1
+
+        async def counted() -> None:
+            try:
+                await work
+            finally:
+                self._busy -= 1
+
+        self._chores.spawn(counted())
