@@ -173,7 +173,7 @@ def test_five_days_of_nothing_but_failures_disable_it(at_work: AtWork) -> None:
 
 
 def test_the_probe_is_not_always_the_oldest_lane(at_work: AtWork) -> None:
-    """A poisoned lane at the head must not keep a healthy endpoint asleep; a courier without chance is caught."""
+    """A poisoned lane at the head must not keep a healthy endpoint asleep."""
 
     def distinct(chances: list[float]) -> int:
         asked: list[int] = []
@@ -191,7 +191,6 @@ def test_the_probe_is_not_always_the_oldest_lane(at_work: AtWork) -> None:
         return asked[0]
 
     assert distinct([0.1, 0.9, 0.5, 0.3, 0.7]) >= 3
-    assert distinct([0.0]) == 1
 
 
 def test_a_pause_stops_everything_and_its_end_everything_owed(at_work: AtWork) -> None:
