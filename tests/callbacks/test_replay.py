@@ -51,6 +51,20 @@ async def ended(place: Office, uid: str = "job") -> Job:
             return job
 
 
+async def settle_down(place: Office, replays: Replays) -> None:
+    """Wait until neither jobs nor courier can do more before time passes."""
+    await until(replays.is_quiet)
+    await place.quiet()
+    await until(replays.is_quiet)
+
+
+async def push(place: Office, replays: Replays, ms: int) -> None:
+    """Let time pass, and what it brings happen."""
+    await settle_down(place, replays)
+    place.clock.push(ms)
+    await settle_down(place, replays)
+
+
 def told_again(place: Office, since: int) -> list[tuple[str, str]]:
     """Return (webhook-id, status) of what was told from that try on."""
     return [(t.webhook_id, t.body["status"]) for t in place.sender.tries[since:]]
@@ -135,7 +149,7 @@ def test_a_replay_that_fails_takes_nothing_back(at_work: AtWork) -> None:
         replays = await at_it(place)
         await replay(place, endpoint=endpoint.id)
         for _ in range(20):
-            await place.push(60_000)
+            await push(place, replays, 60_000)
         job = await ended(place)
         assert (job.done, job.failed) == (0, 3)
         view = await place.told(key, endpoint)
@@ -179,12 +193,8 @@ def test_a_job_has_few_on_their_way_and_heeds_its_rate_and_its_pause(at_work: At
         before = len(place.sender.tries)
         await replay(place, rate=20.0, endpoint=endpoint.id)
         for second in range(1, 5):
-            await until(replays.is_quiet)
-            await place.quiet()
             for _ in range(10):
-                place.clock.push(100)
-                await until(replays.is_quiet)
-                await place.quiet()
+                await push(place, replays, 100)
             assert abs(len(place.sender.tries) - before - 20 * second) <= 8
         await place.store.apply(UpdateJob("job", "paused"))
         await until(replays.is_quiet)
@@ -220,12 +230,11 @@ def test_two_jobs_over_the_same_events_add_up(at_work: AtWork) -> None:
         place.sender.answer = lambda _: Answer(404)
         replays = await at_it(place)
         await replay(place, "one", endpoint=endpoint.id)
-        await until(replays.is_quiet)
-        await place.quiet()
+        await settle_down(place, replays)
         place.sender.answer = lambda _: Answer()
         await replay(place, "two", endpoint=endpoint.id)
         for _ in range(5):
-            await place.push(60_000)
+            await push(place, replays, 60_000)
         one, two = await ended(place, "one"), await ended(place, "two")
         assert (one.state, two.state) == ("done", "done")
         assert one.done + two.done == 12
@@ -236,7 +245,9 @@ def test_two_jobs_over_the_same_events_add_up(at_work: AtWork) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 7])
-def test_a_restart_goes_on_and_tells_nothing_twice_that_was_settled(tmp_path: Path, run: Run, cut: int) -> None:
+def test_a_restart_goes_on_and_tells_nothing_twice_that_was_settled(
+    tmp_path: Path, run: Run, cut: int
+) -> None:
     """The process ends after so many answers; the next one finishes, and what was on disk is not told again."""
     path = str(tmp_path / "homing.db")
 
@@ -296,8 +307,7 @@ def test_an_endpoint_that_rests_makes_a_job_wait(at_work: AtWork) -> None:
         assert job.opened == 0
         place.sender.answer = lambda _: Answer()
         for _ in range(12):
-            await place.push(DAY_MS // 200)
-            await until(replays.is_quiet)
+            await push(place, replays, DAY_MS // 200)
         assert (await ended(place)).state == "done"
         await replays.close()
 

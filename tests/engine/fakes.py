@@ -23,7 +23,7 @@ from homing.store.batch import (
     Settle,
     Verdict,
 )
-from homing.store.port import Claimed
+from homing.store.port import Claimed, ReplayStep, Retention
 
 _order = count()
 
@@ -106,8 +106,14 @@ class FakeLedger:
             settled=batch.settles,
         )
 
-    async def claim_lanes(self, endpoint: int, limit: int) -> Claimed:
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
         return Claimed([], None)
+
+    async def replay_step(self, job: str, limit: int) -> ReplayStep:
+        return ReplayStep([], is_walked=True)
+
+    async def prune(self, retention: Retention, limit: int) -> int:
+        return 0
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         return []

@@ -17,7 +17,7 @@ from tests.store.ledger import (
 from homing.contract.status import Status, mask
 from homing.lifecycle.dispatch import PushAccepted, Read, Received
 from homing.model import INCOMING_POSITION, dispatch_key, message_of
-from homing.store.batch import Batch, Occurrence, Verdict
+from homing.store.batch import Batch, IncomingFacts, Occurrence, Verdict
 from homing.store.changes import DeleteEndpoint, DisableEndpoint, UpdateEndpoint
 from homing.store.port import Store
 
@@ -188,6 +188,7 @@ def test_an_incoming_message_waits_for_a_crowded_inbox_too(with_store: WithStore
         (work,) = (await store.claim_lanes(town.endpoint.id, 10)).lanes
         assert work.key == dispatch_key(message.message_id, INCOMING_POSITION)
         assert work.events == ((1, 0, NOON_MS),)
+        assert isinstance(work.facts, IncomingFacts)
         assert (work.facts.app, work.facts.identifier) == (town.app, "Ann")
         await settle(store, settled(work.key, town.endpoint.id, 1))
         assert (await told(store, work.key))[town.endpoint.uid].settled == 1

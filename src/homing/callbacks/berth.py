@@ -1,18 +1,47 @@
 """One endpoint as the courier sees it: its waiting lanes, its pace, its health, and what waits for it in the store."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from homing.callbacks.health import Health
 from homing.callbacks.pace import Pace
-
-if TYPE_CHECKING:
-    from homing.callbacks.lanes import Lane
+from homing.model import DispatchKey
+from homing.store.batch import Facts, IncomingFacts, LaneWork, OperationFacts
 
 _SHARE: Final = 4
 """Every so many starts one goes to what is tried again, while both wait."""
 _BURST_MS: Final = 100.0
 """How far ahead of its rate an endpoint may be told: enough that a late alarm does not lower the rate."""
+
+
+class Lane:
+    """What one endpoint must still be told about one dispatch, as far as this node knows."""
+
+    __slots__ = (
+        "began_ms", "berth", "events", "facts", "is_probe", "is_queued", "is_trying", "job", "key", "last_n",
+        "settling", "tries",
+    )  # fmt: skip
+
+    def __init__(self, work: LaneWork, berth: "Berth") -> None:
+        self.key: DispatchKey = work.key
+        self.berth = berth
+        self.facts: Facts | IncomingFacts | OperationFacts = work.facts
+        self.events: deque[tuple[int, int, int]] = deque(work.events)
+        self.tries = work.tries
+        self.job = work.job
+        self.last_n = work.events[-1][0] if work.events else 0
+        self.is_trying = False
+        self.is_queued = False
+        self.is_probe = False
+        self.settling = 0
+        self.began_ms = 0
+
+    def known_after_first(self) -> int:
+        """The bitset of the events that wait behind the first one."""
+        bits = 0
+        for n, _status, _at_ms in self.events:
+            bits |= 1 << (n - 1)
+        return bits & (bits - 1)
 
 
 class Berth:
@@ -56,7 +85,7 @@ class Berth:
         """How many lanes could be started."""
         return len(self.ready) + len(self.others)
 
-    def take(self) -> "Lane":
+    def take(self) -> Lane:
         """Return the lane whose turn it is: mostly one that was never told, but never only those."""
         self._again += 1
         if self.interval_ms:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from homing.callbacks.berth import Berth
+from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.doctor import Doctor
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.judge import Judge
-from homing.callbacks.lanes import ROOM_PER_ENDPOINT, Lane, Lanes
+from homing.callbacks.lanes import ROOM_PER_ENDPOINT, Lanes
 from homing.callbacks.leftovers import Leftovers
 from homing.callbacks.ports import Changes, Counts, Recorder, Tries
 from homing.callbacks.request import build, destination, webhook_id

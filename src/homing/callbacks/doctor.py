@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 
-from homing.callbacks.berth import Berth
+from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.health import Turn
-from homing.callbacks.lanes import Lane, Lanes
+from homing.callbacks.lanes import Lanes
 from homing.callbacks.leftovers import Leftovers
 from homing.callbacks.ports import Changes
 from homing.callbacks.verdict import Outcome, counts_against_endpoint

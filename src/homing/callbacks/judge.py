@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
+from homing.callbacks.berth import Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.diagnosis import note
 from homing.callbacks.directory import Directory
 from homing.callbacks.doctor import Doctor
 from homing.callbacks.job import Done
-from homing.callbacks.lanes import Lane, Lanes
+from homing.callbacks.lanes import Lanes
 from homing.callbacks.ports import Changes, Counts
 from homing.callbacks.request import shown
 from homing.callbacks.schedule import next_try_at

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from homing.callbacks.berth import Berth
+from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.overdue import Overdue
 from homing.model import DispatchKey
-from homing.store.batch import Facts, IncomingFacts, LaneWork, OperationFacts
+from homing.store.batch import LaneWork
 
 ROOM_PER_ENDPOINT: Final = 2_000
 """Lanes of one endpoint held in memory; what does not fit stays in the store."""
@@ -21,36 +21,6 @@ _CLAIM: Final = 500
 """Lanes claimed at once."""
 _TURN: Final = 4
 """How many lanes an endpoint may start before it is the next one's turn."""
-
-
-class Lane:
-    """What one endpoint must still be told about one dispatch, as far as this node knows."""
-
-    __slots__ = (
-        "began_ms", "berth", "events", "facts", "is_probe", "is_queued", "is_trying", "job", "key", "last_n",
-        "settling", "tries",
-    )  # fmt: skip
-
-    def __init__(self, work: LaneWork, berth: Berth) -> None:
-        self.key: DispatchKey = work.key
-        self.berth = berth
-        self.facts: Facts | IncomingFacts | OperationFacts = work.facts
-        self.events: deque[tuple[int, int, int]] = deque(work.events)
-        self.tries = work.tries
-        self.job = work.job
-        self.last_n = work.events[-1][0] if work.events else 0
-        self.is_trying = False
-        self.is_queued = False
-        self.is_probe = False
-        self.settling = 0
-        self.began_ms = 0
-
-    def known_after_first(self) -> int:
-        """The bitset of the events that wait behind the first one."""
-        bits = 0
-        for n, _status, _at_ms in self.events:
-            bits |= 1 << (n - 1)
-        return bits & (bits - 1)
 
 
 class Lanes:

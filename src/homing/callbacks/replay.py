@@ -65,7 +65,7 @@ class Replays:
 
     def is_quiet(self) -> bool:
         """Say whether every job waits for something else."""
-        return self._waiting == len(self._running)
+        return self._waiting == len(self._running) and not any(w.is_set() for w in self._running.values())
 
     def changed(self, _change: Change, value: object) -> None:
         """Hear of a change of the registry: a new job, one that pauses or goes on, an endpoint that is well again."""

@@ -1,6 +1,6 @@
 """What a lane's first event says on the wire; pure."""
 
-from homing.callbacks.lanes import Lane
+from homing.callbacks.berth import Lane
 from homing.callbacks.operations import OperationNotification
 from homing.contract.notification import IncomingNotification, Notification, StatusNotification
 from homing.contract.status import STATUSES
