@@ -92,13 +92,48 @@ class UserItems(Reply, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class BasicReply(Reply, frozen=True, kw_only=True):
+    """A log-in by name; the password is not shown again."""
+
+    username: str
+    password: str
+
+
+class AuthReply(Reply, frozen=True, kw_only=True):
+    """How the endpoint knows us, without what is secret."""
+
+    basic: BasicReply | UnsetType = UNSET
+    bearer: str | UnsetType = UNSET
+
+
+class TlsReply(Reply, frozen=True, kw_only=True):
+    """Whom callbacks trust at the endpoint."""
+
+    ca: str | UnsetType = UNSET
+    dangerous_skip_verify: bool
+
+
+class SecretReply(Reply, frozen=True, kw_only=True):
+    """A secret that was just made; told once."""
+
+    secret: str | UnsetType = UNSET
+    previous_valid_until: Time | None
+
+
+class Missed(Reply, frozen=True, kw_only=True):
+    """What an endpoint did not hear of while it was disabled."""
+
+    since: Time
+    dead: int
+
+
 class EndpointReply(Reply, frozen=True, kw_only=True):
     """An endpoint. ``secret`` is told once, when it is made; ``warnings`` where something looks wrong already."""
 
     id: Id
     url: str
     form: Form
-    kind: Literal["status", "inbox"]
+    kind: Literal["status", "inbox", "operations"]
     statuses: tuple[Status, ...] | UnsetType = UNSET
     description: str | UnsetType = UNSET
     timestamp_precision: Precision
@@ -110,6 +145,19 @@ class EndpointReply(Reply, frozen=True, kw_only=True):
     created_at: Time
     last_success_at: Time | None
     warnings: tuple[str, ...] | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+    auth: AuthReply | UnsetType = UNSET
+    ordered: bool
+    max_in_flight: int | UnsetType = UNSET
+    rate_per_second: float | UnsetType = UNSET
+    retry_delays_seconds: tuple[float, ...] | UnsetType = UNSET
+    timeout_seconds: float | UnsetType = UNSET
+    paused: bool
+    tls: TlsReply | UnsetType = UNSET
+    failing_since: Time | UnsetType = UNSET
+    disabled_at: Time | UnsetType = UNSET
+    missed: Missed | UnsetType = UNSET
+    job_id: Id | UnsetType = UNSET
 
 
 class EndpointItems(Reply, frozen=True, kw_only=True):
@@ -141,6 +189,92 @@ class AttemptReply(Reply, frozen=True, kw_only=True):
     answer: Annotated[str | None, Meta(description="the first 1 KiB of the answer")]
     address: Annotated[str | None, Meta(description="the address that was dialled")]
     error: str | None
+    note: str | UnsetType = UNSET
+    timings: dict[str, int]
+
+
+class JobStarted(Reply, frozen=True, kw_only=True):
+    """A durable job that has begun."""
+
+    job_id: Id
+
+
+class JobReply(Reply, frozen=True, kw_only=True):
+    """A job. Counts are callbacks; ``total`` grows until they were counted."""
+
+    id: Id
+    kind: Literal["replay"]
+    state: Literal["running", "paused", "done", "cancelled"]
+    done: int
+    failed: int
+    total: int
+    rate_per_second: float | UnsetType = UNSET
+    mobile_app_id: int
+    created_at: Time
+    ended_at: Time | UnsetType = UNSET
+
+
+class JobItems(Reply, frozen=True, kw_only=True):
+    """A page of jobs, newest first."""
+
+    items: tuple[JobReply, ...]
+    next_cursor: str | None
+
+
+class DeadReply(Reply, frozen=True, kw_only=True):
+    """One event that was given up at an endpoint."""
+
+    message_id: Id
+    recipient: str
+    seq: int
+    status: Status | None
+    dead_at: Time
+    reason: str
+
+
+class DeadItems(Reply, frozen=True, kw_only=True):
+    """A page of dead letters, of the newest message first."""
+
+    items: tuple[DeadReply, ...]
+    next_cursor: str | None
+
+
+class DeadGroupReply(Reply, frozen=True, kw_only=True):
+    """All that was given up for one reason and with one status."""
+
+    reason: str
+    status: Status | None
+    count: int
+    oldest: Time
+    newest: Time
+
+
+class DeadGroups(Reply, frozen=True, kw_only=True):
+    """Dead letters in groups, the largest first."""
+
+    items: tuple[DeadGroupReply, ...]
+
+
+class FeedEvent(Reply, frozen=True, kw_only=True):
+    """One event of the feed; ``cursor`` is where to go on after it."""
+
+    cursor: str
+    seq: int
+    message_id: Id
+    recipient: str
+    status: Status
+    timestamp: Time
+    mobile_app_id: int
+    message_ref: str | UnsetType = UNSET
+    recipient_ref: str | UnsetType = UNSET
+    fallback_ref: str | UnsetType = UNSET
+
+
+class FeedItems(Reply, frozen=True, kw_only=True):
+    """A part of the feed; ``nextCursor`` is null where nothing is behind it yet."""
+
+    items: tuple[FeedEvent, ...]
+    next_cursor: str | None
 
 
 class AttemptItems(Reply, frozen=True, kw_only=True):
