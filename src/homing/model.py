@@ -215,8 +215,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 class ReplaySpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which callbacks a replay tells again; None means: any.
 
-    ``which`` is "dead" (what was given up) or "all" (also what was told, and what was never owed). ``statuses`` is a
-    bitset. ``since_ms`` and ``until_ms`` bound when the event happened (dead: when it was given up). With ``message`` the
+    ``which`` is "dead" (what was given up), "all" (also what was told, and what was never owed), or "missed" (what the
+    endpoint was not told: never owed since ``since_ms``, or given up then or in the days before). ``statuses`` is a bitset. ``since_ms`` and ``until_ms`` bound when the event happened (dead: when it was given up). With ``message`` the
     replay is that message's own (``n`` only that event's, ``position`` only that recipient's).
     """
 

@@ -26,6 +26,7 @@ from homing.callbacks.job import Done
 from homing.callbacks.limits import Limits
 from homing.callbacks.replay import Replays
 from homing.callbacks.sender import Sender
+from homing.callbacks.tester import Tester
 from homing.channels.courier import ChannelCourier
 from homing.channels.ports import Channels, ChannelsFor
 from homing.channels.sms import Carrier
@@ -126,12 +127,15 @@ class Node:
         store.watch(self._changed)
 
         def done(dones: list[Done]) -> None:
+            if self.tester.is_waiting:
+                dones = self.tester.take(dones)
             self.courier.on_done(dones)
             if ends.watch is not None:
                 for one in dones:
                     ends.watch(one)
 
         self.sender = Sender(asyncio.get_running_loop(), policy, Limits(), done)
+        self.tester = Tester(self.directory, self.sender, clock.now_ms)
         self.courier = Courier(
             recorder=engine,
             ledger=store,
@@ -159,7 +163,7 @@ class Node:
         engine.on_unknown.append(self.courier.on_unknown)
         engine.on_refused.append(self.courier.on_refused)
         engine.on_committed += [self._committed, self.channels.committed]
-        api = Api(
+        self.api = api = Api(
             engine=engine,
             registry=store,
             archive=store,
@@ -170,6 +174,7 @@ class Node:
             metrics_render=self.counters.render if settings.telemetry.metrics else bytes,
             clock=clock,
             settings=ApiSettings(base_url=settings.server.base_url or ""),
+            tests=self.tester,
         )
         self.app: Asgi = Doors(api, {"/device": self.gateway.app, **ends.doors})
         await engine.start()
@@ -272,6 +277,7 @@ class Node:
         self.directory.changed(change, value)
         self.courier.changed(change, value)
         self.replays.changed(change, value)
+        self.api.changed(change, value)
         if isinstance(change, DeleteEndpoint | DisableEndpoint) and isinstance(value, Endpoint):
             self.sender.forget(value.id)
 

@@ -16,13 +16,19 @@ BODIES: dict[str, object] = {
     "UserPatch": {"mobileNumber": "39333"},
     "EndpointCreate": {"url": "http://127.0.0.1:9999/", "form": "json"},
     "EndpointPatch": {"description": "changed"},
+    "Rotate": {},
+    "Enable": {"replayMissed": True},
+    "Test": {"status": "read"},
+    "Replay": {"which": "all"},
+    "MessageReplay": {},
+    "JobPatch": {"ratePerSecond": 5},
 }
 
 
 class Things:
     """One application with one of everything, by the names that paths use."""
 
-    def __init__(self, app: int, endpoint: str, message: str, token: str, text: str) -> None:
+    def __init__(self, app: int, endpoint: str, message: str, token: str, text: str, job: str) -> None:
         self.params = {
             "appId": str(app),
             "identifier": "ann",
@@ -30,7 +36,7 @@ class Things:
             "messageId": message,
             "tokenId": token,
             "platform": "ios",
-            "jobId": NO_UUID,
+            "jobId": job,
         }
         self.text = text
 
@@ -46,7 +52,9 @@ async def things(client: Client, name: str) -> Things:
     message = await client.made("/1/messages", message_to(app, "ann"))
     wanted = {"name": name, "scopes": ["send", "read", "manage"], "apps": [app]}
     token = await client.made("/1/tokens", wanted)
-    return Things(app, endpoint["id"], message["messageId"], token["id"], token["token"])
+    replay = f"/1/apps/{app}/endpoints/{endpoint['id']}/replay"
+    job = (await client.post(replay, {"which": "all"})).json["jobId"]
+    return Things(app, endpoint["id"], message["messageId"], token["id"], token["token"], job)
 
 
 def routes(w: World) -> list[tuple[str, str, object]]:
@@ -76,7 +84,13 @@ def test_foreign_things_answer_as_unknown_ones(run: Run) -> None:
                 routes(w), key=lambda route: (route[0] == "DELETE", -len(route[1]))
             ):
                 foreign = await client.ask(method, theirs.path(path), body)
-                nothing = {"appId": "99", "endpointId": NO_UUID, "messageId": NO_UUID, "tokenId": NO_UUID}
+                nothing = {
+                    "appId": "99",
+                    "endpointId": NO_UUID,
+                    "messageId": NO_UUID,
+                    "tokenId": NO_UUID,
+                    "jobId": NO_UUID,
+                }
                 unknown = await client.ask(method, theirs.path(path, **nothing), body)
                 assert (foreign.status, foreign.code) == (404, "not_found"), (method, path)
                 assert same(foreign, unknown), (method, path)
@@ -97,7 +111,7 @@ def test_foreign_things_answer_as_unknown_ones(run: Run) -> None:
                         "apps": [int(mine.params["appId"])],
                     }
                     client = w.client.as_((await w.client.made("/1/tokens", wanted))["token"])
-            assert checked >= 16
+            assert checked >= 28
 
     run(story())
 
@@ -170,6 +184,11 @@ def test_lists_hold_only_what_is_within_reach(run: Run) -> None:
             unknown = await client.get("/1/messages?mobileAppId=99")
             assert (foreign.status, foreign.body) == (404, unknown.body)
             assert len((await w.client.get("/1/messages")).json["items"]) == 2
+            jobs = (await client.get("/1/jobs")).json["items"]
+            assert [job["id"] for job in jobs] == [mine.params["jobId"]]
+            foreign = await client.get(f"/1/jobs?mobileAppId={theirs.params['appId']}")
+            assert same(foreign, await client.get("/1/jobs?mobileAppId=99"))
+            assert foreign.status == 404
 
     run(story())
 

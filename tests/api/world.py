@@ -1,5 +1,6 @@
 """A whole API over a real store in memory and a real engine, and a client that speaks ASGI to it, for the tests here."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,6 +11,11 @@ import msgspec
 
 from homing.api import Api, SavedUrls, Settings
 from homing.callbacks.addresses import AddressPolicy
+from homing.callbacks.directory import Directory
+from homing.callbacks.job import Done
+from homing.callbacks.limits import Limits
+from homing.callbacks.sender import Sender
+from homing.callbacks.tester import Tester
 from homing.clock import RealClock
 from homing.engine import Engine
 from homing.store.sqlite import SqliteStore
@@ -118,6 +124,7 @@ class World(msgspec.Struct):
     client: Client
     vault: Vault
     store: SqliteStore
+    directory: Directory
     engine: Engine
     clock: Any
     reasons: list[str]
@@ -134,6 +141,10 @@ class HandClock(RealClock):
         return super().now_ms() + self.ahead_ms
 
 
+def _all_taken(tester: Tester, dones: list[Done]) -> None:
+    assert tester.take(dones) == []
+
+
 @contextlib.asynccontextmanager
 async def world(base_url: str = "") -> AsyncIterator[World]:
     """Open an API for as long as the block lasts."""
@@ -143,21 +154,30 @@ async def world(base_url: str = "") -> AsyncIterator[World]:
     await engine.start()
     reasons: list[str] = []
     vault = Vault(bytes(32))
+    policy = AddressPolicy(["127.0.0.1/32"])
+    directory = Directory(store, vault, "Catapush", 15.0)
+    store.watch(directory.changed)
+    loop = asyncio.get_running_loop()
+    sender = Sender(loop, policy, Limits(), lambda dones: _all_taken(tester, dones))
+    tester = Tester(directory, sender, clock.now_ms)
     try:
         api = Api(
             engine=engine,
             registry=store,
             archive=store,
             vault=vault,
-            check_url=SavedUrls(AddressPolicy(["127.0.0.1/32"])),
+            check_url=SavedUrls(policy),
             ready=lambda: list(reasons),
             admin_digest=hashlib.sha256(ADMIN.encode()).digest(),
             metrics_render=lambda: b"homing_up 1\n",
             clock=clock,
+            tests=tester,
             settings=Settings(base_url=base_url),
         )
-        yield World(api, Client(api), vault, store, engine, clock, reasons)
+        store.watch(api.changed)
+        yield World(api, Client(api), vault, store, directory, engine, clock, reasons)
     finally:
+        sender.close()
         await engine.close()
         await store.close()
 

@@ -9,7 +9,7 @@ from typing import Final
 from homing.api.auth import Principal
 from homing.errors import NotFound
 from homing.identifiers import fold_identifier
-from homing.model import App, Endpoint, Token, User, uuid_bytes
+from homing.model import App, Endpoint, Job, Token, User, uuid_bytes
 from homing.store.port import Archive, Registry
 from homing.store.views import MessageView
 
@@ -63,6 +63,14 @@ class Doors:
         if endpoint is None:
             raise NotFound("there is no such endpoint")
         return endpoint
+
+    async def access_job(self, principal: Principal, job_id: str) -> Job:
+        """A job about an application's callbacks."""
+        raw = uuid_bytes(job_id)
+        job = None if raw is None else await self._registry.job(job_id.lower())
+        if job is None or not principal.may_touch(job.app):
+            raise NotFound("there is no such job")
+        return job
 
     async def access_message(self, principal: Principal, message_id: str) -> MessageView:
         """A message with its whole story."""

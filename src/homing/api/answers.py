@@ -193,6 +193,42 @@ class AttemptReply(Reply, frozen=True, kw_only=True):
     timings: dict[str, int]
 
 
+class StepReply(Reply, frozen=True, kw_only=True):
+    """One step of an exchange: name, address, connect, tls or answer (sent, where nothing could be)."""
+
+    name: Literal["name", "address", "connect", "tls", "answer", "sent"]
+    ok: bool
+    detail: str
+    took_ms: int | UnsetType = UNSET
+
+
+class TestReply(Reply, frozen=True, kw_only=True):
+    """A signed sample that was sent now, and what came of it step by step; ``verdict`` says it in words."""
+
+    ok: bool
+    verdict: str
+    steps: tuple[StepReply, ...]
+    webhook_id: str
+    started_at: Time
+    duration_ms: int
+    request: AttemptRequest
+    status: int | None
+    answer: str | None
+    address: str | None
+    error: str | None
+    timings: dict[str, int]
+    better_url: Annotated[str, Meta(description="where a redirect says that the endpoint is")] | UnsetType = (
+        UNSET
+    )
+
+
+class ReplayCount(Reply, frozen=True, kw_only=True):
+    """How many callbacks a replay would tell again; ``isExact`` false: counting was given up there."""
+
+    total: int
+    is_exact: bool
+
+
 class JobStarted(Reply, frozen=True, kw_only=True):
     """A durable job that has begun."""
 
@@ -200,14 +236,16 @@ class JobStarted(Reply, frozen=True, kw_only=True):
 
 
 class JobReply(Reply, frozen=True, kw_only=True):
-    """A job. Counts are callbacks; ``total`` grows until they were counted."""
+    """A job. Counts are callbacks: ``done`` were taken, ``failed`` were given up once more."""
 
     id: Id
     kind: Literal["replay"]
     state: Literal["running", "paused", "done", "cancelled"]
     done: int
     failed: int
-    total: int
+    total: Annotated[
+        int, Meta(description="callbacks to tell again; what was found so far, until all were counted")
+    ]
     rate_per_second: float | UnsetType = UNSET
     mobile_app_id: int
     created_at: Time

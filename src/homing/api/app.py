@@ -17,10 +17,12 @@ from homing.api.decode import shape
 from homing.api.idempotency import HEADER, idempotency_of, recalled
 from homing.api.messages import Sending
 from homing.api.openapi import document
-from homing.api.ports import CheckUrl, Engine, Ready, Settings, Vault
+from homing.api.ports import CheckUrl, Engine, Ready, Settings, Tests, Vault
 from homing.api.problems import problem_of
 from homing.api.routes_apps import Apps
+from homing.api.routes_endpoint_actions import EndpointActions
 from homing.api.routes_endpoints import Endpoints
+from homing.api.routes_jobs import Jobs
 from homing.api.routes_messages import Messages
 from homing.api.routes_public import Public
 from homing.api.routes_tokens import OAUTH_PATH, Tokens, oauth_error
@@ -30,6 +32,7 @@ from homing.api.schema import Nothing, Request
 from homing.api.wire import Answer, Body, Disconnected, Receive, Scope, Send, Sent, require_json
 from homing.clock import Clock
 from homing.errors import HomingError
+from homing.store.changes import Change
 from homing.store.port import Archive, Registry
 from homing.telemetry import LogEvent, logger
 
@@ -54,6 +57,7 @@ class Api:
         admin_digest: bytes,
         metrics_render: Callable[[], bytes],
         clock: Clock,
+        tests: Tests,
         settings: Settings | None = None,
     ) -> None:
         """``admin_digest`` is the SHA-256 of the admin token's text; ``metrics_render`` gives the text exposition."""
@@ -62,12 +66,15 @@ class Api:
         self._gate = Gatekeeper(registry, clock, admin_digest)
         doors = Doors(registry, archive)
         public = Public(ready, metrics_render, lambda: self.openapi)
+        self._sending = Sending(engine, registry, clock, vault, check_url)
         operations = (
-            *Sending(engine, registry, clock).operations(),
+            *self._sending.operations(),
             *Messages(engine, registry, archive, doors, clock).operations(),
-            *Apps(registry, doors).operations(),
+            *Apps(registry, doors, vault).operations(),
             *Users(registry, doors).operations(),
             *Endpoints(registry, archive, doors, vault, check_url).operations(),
+            *EndpointActions(registry, archive, doors, vault, tests, clock).operations(),
+            *Jobs(registry, archive, doors, clock).operations(),
             *Tokens(registry, doors, self._gate, settings, clock).operations(),
             *public.operations(),
             *routes_later.operations(),
@@ -76,6 +83,10 @@ class Api:
         """All that is declared, for the router, the document and the tests."""
         self._base_url = settings.base_url
         self._router = Router(operations)
+
+    def changed(self, change: Change, value: object) -> None:
+        """Hear of a change of the registry (plug this into `Registry.watch`)."""
+        self._sending.changed(change, value)
 
     @cached_property
     def openapi(self) -> dict[str, Any]:
@@ -130,7 +141,10 @@ class Api:
             query = shape(operation.query).of_pairs(_without_token(query_string))
         if not has_body:
             return await operation.handler(call, query, _NOTHING)
-        it, ignored = shape(operation.body).of_json(raw)
+        wanted = shape(operation.body)
+        if not raw and method == "POST" and wanted.may_be_empty:
+            raw = b"{}"
+        it, ignored = wanted.of_json(raw)
         call.ignored = ignored
         answer = await operation.handler(call, query, it)
         return answer if not call.ignored else _telling(answer, call.ignored)

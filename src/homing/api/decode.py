@@ -34,6 +34,8 @@ class Shape(Generic[T]):
         self._type = type_of(cls)
         self._decode = msgspec.json.Decoder(cls).decode
         assert isinstance(self._type, inspect.StructType)
+        self.may_be_empty = not any(field.required for field in self._type.fields)
+        """Nothing has to be said: no body is as good as ``{}``."""
         self._names = frozenset(field.encode_name for field in self._type.fields)
         # Only where values of any kind are taken can a body that fits its type be deep.
         self._open = tuple(field.name for field in self._type.fields if _is_open(field.type))

@@ -1,11 +1,12 @@
 """An endpoint's options between requests, the store and answers: merged, checked, sealed, and shown without secrets."""
 
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from homing.api.answers import AuthReply, BasicReply, TlsReply
+from homing.api.ports import Vault
 from homing.api.schema import Auth, EndpointCreate, EndpointPatch
 from homing.callbacks.headers import check_ca, check_headers, check_user, check_value
 from homing.errors import NotAcceptable
@@ -14,18 +15,6 @@ from homing.model import Endpoint, EndpointCredentials, EndpointOptions
 HIDDEN: Final = "[hidden]"
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(EndpointCredentials).decode
-
-
-class Vault(Protocol):
-    """Seals and opens what is secret."""
-
-    def seal(self, plain: bytes, context: str) -> bytes:
-        """Return what only `open` with the same context reads."""
-        ...
-
-    def open(self, sealed: bytes, context: str) -> bytes:
-        """Return what was sealed."""
-        ...
 
 
 def context_of(uid: str) -> str:
@@ -63,8 +52,10 @@ def patched(
         changes["ca"] = None if it.tls is None else it.tls.ca
         changes["dangerous_skip_verify"] = it.tls is not None and it.tls.dangerous_skip_verify
     if not isinstance(it.headers, UnsetType):
+        given = it.headers or {}
+        check_headers({name: value for name, value in given.items() if value is not None}, has_auth=False)
         merged = {} if it.headers is None else {**credentials.headers}
-        for name, value in (it.headers or {}).items():
+        for name, value in given.items():
             merged = {old: kept for old, kept in merged.items() if old.lower() != name.lower()}
             if value is not None:
                 merged[name] = value

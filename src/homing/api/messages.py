@@ -14,17 +14,18 @@ from homing.api.access import app_number, no_such_app
 from homing.api.answers import SentRecipient, SentReply
 from homing.api.auth import Principal
 from homing.api.idempotency import REPLAYED, recalled
-from homing.api.ports import Engine
+from homing.api.notifying import Notifying
+from homing.api.ports import CheckUrl, Engine, Vault
 from homing.api.routing import Call, Operation
 from homing.api.schema import Nothing, Recipient, SendFallback, SendRequest
 from homing.api.wire import Answer, encode
 from homing.clock import Clock
 from homing.contract.notification import iso_utc
 from homing.contract.status import STATUSES
-from homing.errors import NotAcceptable, NotFound
+from homing.errors import NotAcceptable, NotFound, UrlNotAllowed
 from homing.identifiers import fold_identifier
 from homing.model import Body, FallbackSettings, MessageId, uuid_text
-from homing.store.batch import Accept, Accepted, Addressee, Idempotency
+from homing.store.batch import Accept, Accepted, Addressee, Idempotency, Notify
 from homing.store.port import Registry
 
 OFF: Final = FallbackSettings(mode="off")
@@ -34,10 +35,14 @@ OFF: Final = FallbackSettings(mode="off")
 class Sending:
     """The operation that takes a message."""
 
-    def __init__(self, engine: Engine, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, registry: Registry, clock: Clock, vault: Vault, check_url: CheckUrl
+    ) -> None:
         self._engine = engine
         self._registry = registry
         self._clock = clock
+        self._notifying = Notifying(registry, vault, check_url)
+        self.changed = self._notifying.changed
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
         """What is declared here."""
@@ -45,14 +50,18 @@ class Sending:
             Operation(
                 method="POST", path="/1/messages", handler=self.send, query=Nothing, body=SendRequest,
                 answer=SentReply, status=201, summary="Send a message", tag="Messages", needs=("send",),
-                is_compatible=True, is_recalled_by_engine=True, errors=(NotFound,),
+                is_compatible=True, is_recalled_by_engine=True, errors=(NotFound, UrlNotAllowed),
             ),
         )  # fmt: skip
 
     async def send(self, call: Call, _query: Nothing, it: SendRequest) -> Answer:
         """Store a message; the answer goes out when it is on disk."""
         try:
-            accept = accept_of(it, call.principal, call.idempotency, self._clock.now_ms())
+            notify = None
+            if it.notify_callback is not None:
+                app = app_number(it.mobile_app_id, call.principal)
+                notify = await self._notifying.of(app, it.notify_callback)
+            accept = accept_of(it, call.principal, call.idempotency, self._clock.now_ms(), notify)
             accepted = await self._engine.accept(accept)
         except NotFound:
             # The application may have been deleted since this very request was answered.
@@ -64,7 +73,13 @@ class Sending:
         return Answer(201, accepted.answer or render(accepted, accept.app, it.text))
 
 
-def accept_of(it: SendRequest, principal: Principal, idempotency: Idempotency | None, now_ms: int) -> Accept:
+def accept_of(
+    it: SendRequest,
+    principal: Principal,
+    idempotency: Idempotency | None,
+    now_ms: int,
+    notify: Notify | None = None,
+) -> Accept:
     """Return what the engine is to store.
 
     Raises `NotFound` for an application out of reach, `NotAcceptable` for a recipient named twice.
@@ -95,6 +110,7 @@ def accept_of(it: SendRequest, principal: Principal, idempotency: Idempotency | 
         _settings(fallback),
         idempotency,
         render,
+        notify,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from homing import __version__
+from homing.api.decode import shape
 from homing.api.idempotency import MAX_KEY_CHARS
 from homing.api.problems import TITLES, Problem
 from homing.api.routing import Operation
@@ -39,6 +40,7 @@ _PATH_PARAMETERS: Final[dict[str, Json]] = {
     "endpointId": _UUID,
     "messageId": _UUID,
     "tokenId": _UUID,
+    "jobId": _UUID,
 }
 _ABOUT: Final = (
     "Durable messages to people's devices, with a callback for every step. Times are ISO-8601 UTC with milliseconds. "
@@ -56,6 +58,7 @@ _MADE: Final[dict[str, tuple[str, str]]] = {
     "EndpointReply": ("endpointId", "/id"),
     "TokenReply": ("tokenId", "/id"),
     "SentReply": ("messageId", "/messageId"),
+    "JobStarted": ("jobId", "/jobId"),
 }
 """What a POST makes: the path parameter that names it elsewhere, and where the answer says it."""
 _ERROR_HEADERS: Final[dict[int, Json]] = {401: _CHALLENGE, 403: _CHALLENGE, 405: _ALLOW, 503: _WAIT}
@@ -129,7 +132,8 @@ def _operation(operation: AnyOperation, operations: list[AnyOperation]) -> Json:
             kinds.append("application/x-www-form-urlencoded")
         elif operation.method == "PATCH":
             kinds.append("application/merge-patch+json")
-        said["requestBody"] = {"required": True, "content": dict.fromkeys(kinds, schema)}
+        is_required = operation.method != "POST" or not shape(body).may_be_empty
+        said["requestBody"] = {"required": is_required, "content": dict.fromkeys(kinds, schema)}
     return said
 
 

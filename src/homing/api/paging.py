@@ -33,6 +33,14 @@ def id_in(cursor: str | None) -> bytes | None:
     return None if cursor is None else bytes.fromhex(cursor)[:16].ljust(16, b"\0")
 
 
+def dead_in(cursor: str | None) -> tuple[bytes, int] | None:
+    """Return the place as a dispatch's key and an event's number; None for the beginning."""
+    if cursor is None:
+        return None
+    raw = bytes.fromhex(cursor)[:19].ljust(19, b"\0")
+    return raw[:18], raw[18]
+
+
 def page(items: Sequence[T], limit: int) -> tuple[Sequence[T], T | None]:
     """Cut one more than a page to a page; the last of it is where the next one begins, None at the end.
 

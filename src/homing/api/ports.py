@@ -1,10 +1,13 @@
 """What the API needs from the rest of the house, as it sees it; `node` hands in what keeps these promises."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from homing.callbacks.trial import Trial
+from homing.contract.status import Status
+from homing.model import Endpoint
 from homing.store.batch import Accept, Accepted, Occurrence, Result
 
 
@@ -27,9 +30,31 @@ class Vault(Protocol):
         """Return the bytes that only the same vault opens, and only for the same context."""
         ...
 
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Return what was sealed for this context."""
+        ...
 
-CheckUrl = Callable[[str, str], Awaitable[list[str]]]
-"""Judge a callback's URL (and form) when it is saved: warnings for what looks wrong already, or `UrlNotAllowed`."""
+
+class CheckUrl(Protocol):
+    """Judges callbacks' URLs."""
+
+    async def __call__(self, url: str, form: str) -> list[str]:
+        """Judge one when it is saved: warnings for what looks wrong already, or `UrlNotAllowed`."""
+        ...
+
+    def origin(self, url: str) -> str:
+        """Judge one without looking its name up, and return its scheme, host and port; `UrlNotAllowed`."""
+        ...
+
+
+class Tests(Protocol):
+    """Sends a signed sample to an endpoint; see `homing.callbacks.tester`."""
+
+    async def test(self, endpoint: Endpoint, status: Status) -> Trial:
+        """Return what came of it."""
+        ...
+
+
 Ready = Callable[[], list[str]]
 """Why no work can be taken just now; empty when it can."""
 

@@ -3,20 +3,24 @@
 import asyncio
 import base64
 import secrets
+import time
 
 from msgspec import UNSET, UnsetType
 
 from homing.api.access import Doors, app_number
-from homing.api.answers import AppItems, AppReply, FallbackReply
+from homing.api.answers import AppItems, AppReply, FallbackReply, SecretReply
 from homing.api.idempotency import apply_once
 from homing.api.paging import cursor_of, number_in, page
+from homing.api.ports import Vault
 from homing.api.routing import Call, Operation
-from homing.api.schema import AppCreate, AppFallback, AppFallbackPatch, AppPatch, Nothing, Page
+from homing.api.schema import AppCreate, AppFallback, AppFallbackPatch, AppPatch, Nothing, Page, Rotate
+from homing.api.secrets import draw_secret
 from homing.api.wire import NO_CONTENT, Answer, reply
+from homing.callbacks.directory import app_context
 from homing.contract.notification import iso_utc
 from homing.errors import Conflict, Forbidden
 from homing.model import App, FallbackSettings
-from homing.store.changes import CreateApp, DeleteApp, UpdateApp
+from homing.store.changes import CreateApp, DeleteApp, RotateAppSecret, UpdateApp
 from homing.store.port import Registry
 
 READ = ("read", "manage")
@@ -26,9 +30,10 @@ MANAGE = ("manage",)
 class Apps:
     """The operations on applications."""
 
-    def __init__(self, registry: Registry, doors: Doors) -> None:
+    def __init__(self, registry: Registry, doors: Doors, vault: Vault) -> None:
         self._registry = registry
         self._doors = doors
+        self._vault = vault
         self._patching = asyncio.Lock()  # of two patches at once, neither undoes the other
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
@@ -56,6 +61,12 @@ class Apps:
                 method="DELETE", path="/1/apps/{appId}", handler=self.delete, query=Nothing, body=Nothing,
                 answer=None, status=204, summary="Delete an application with its users, devices and endpoints",
                 tag="Applications", needs=MANAGE,
+            ),
+            Operation(
+                method="POST", path="/1/apps/{appId}/rotate-callback-secret", handler=self.rotate, query=Nothing,
+                body=Rotate, answer=SecretReply, status=200,
+                summary="Make a new secret for messages with a callback of their own", tag="Applications",
+                needs=MANAGE,
             ),
         )  # fmt: skip
 
@@ -108,6 +119,22 @@ class Apps:
         await self._doors.access_app(call.principal, app)
         await self._registry.apply(DeleteApp(app))
         return NO_CONTENT
+
+    async def rotate(self, call: Call, _query: Nothing, it: Rotate) -> Answer:
+        """Make a new callback secret; the one before signs as well until its grace is over (real time)."""
+        app = await self._doors.access_app(call.principal, call.params["appId"])
+        secret = draw_secret()
+        until_ms = None
+        if it.grace_seconds and app.callback_secret is not None:
+            until_ms = int((time.time() + it.grace_seconds) * 1000)
+
+        def show(changed: App, is_first: bool) -> SecretReply:
+            ends_ms = changed.previous_until_ms
+            ends = None if ends_ms is None else iso_utc(ends_ms, "ms")
+            return SecretReply(secret=secret if is_first else UNSET, previous_valid_until=ends)
+
+        sealed = self._vault.seal(secret.encode("ascii"), app_context(app.id))
+        return await apply_once(self._registry, call, RotateAppSecret(app.id, sealed, until_ms), show, 200)
 
 
 def show_app(app: App) -> AppReply:

@@ -5,18 +5,11 @@ from homing.api.schema import NOT_YET, Nothing
 from homing.api.wire import Answer
 from homing.errors import NotAcceptable
 
-_ENDPOINT = "/1/apps/{appId}/endpoints/{endpointId}"
 _PLATFORM = "/1/apps/{appId}/platforms/{platform}"
 _LATER = (
-    ("POST", f"{_ENDPOINT}/rotate-secret", "manage"),
-    ("POST", f"{_ENDPOINT}/enable", "manage"),
-    ("POST", f"{_ENDPOINT}/test", "manage"),
-    ("POST", f"{_ENDPOINT}/replay", "manage"),
-    ("GET", "/1/jobs/{jobId}", "read"),
     ("PUT", _PLATFORM, "manage"),
     ("GET", _PLATFORM, "manage"),
     ("DELETE", _PLATFORM, "manage"),
-    ("POST", "/1/messages/{messageId}/callbacks/replay", "manage"),
     ("GET", "/1/events", "read"),
 )
 

@@ -210,15 +210,17 @@ _TLS_LATER: Final = dict.fromkeys(("clientCert", "clientKey"), NOT_YET)
 class Basic(Request, frozen=True):
     """A name and a password (RFC 7617)."""
 
-    username: Annotated[str, Meta(min_length=1, max_length=255)]
-    password: Annotated[str, Meta(max_length=1024)]
+    username: Annotated[str, Meta(min_length=1, max_length=255, extra_json_schema={"pattern": "^[!-9;-~]+$"})]
+    password: Annotated[str, Meta(max_length=1024, extra_json_schema={"pattern": "^[!-~]*$"})]
 
 
 class Auth(Request, frozen=True):
     """How the endpoint knows us: basic or bearer, not both."""
 
     basic: Basic | None = None
-    bearer: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    bearer: (
+        Annotated[str, Meta(min_length=1, max_length=4096, extra_json_schema={"pattern": "^[!-~]+$"})] | None
+    ) = None
 
 
 class Tls(Request, frozen=True):
@@ -226,11 +228,25 @@ class Tls(Request, frozen=True):
 
     REFUSED: ClassVar[Mapping[str, str]] = _TLS_LATER
 
-    ca: Annotated[str, Meta(max_length=65_536, description="PEM, trusted instead of the system's")] | None = None
+    ca: Annotated[str, Meta(max_length=65_536, description="PEM, trusted instead of the system's")] | None = (
+        None
+    )
     dangerous_skip_verify: bool = False
 
 
-Headers = Annotated[dict[str, str], Meta(description="sent with every callback; their values are not shown again")]
+# What the documentation says of headers is narrower than what is taken (`homing.callbacks.headers`).
+_HEADERS_SHOWN: Final = {
+    "propertyNames": {"pattern": "^[Xx]-[a-z]{1,32}$"},
+    "maxProperties": 4,
+    "additionalProperties": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+}
+Headers = Annotated[
+    dict[str, str],
+    Meta(
+        description="sent with every callback; their values are not shown again",
+        extra_json_schema=_HEADERS_SHOWN,
+    ),
+]
 InFlight = Annotated[int, Meta(ge=1, le=2_000, description="callbacks at a time")]
 Rate = Annotated[float, Meta(ge=0.1, le=10_000, description="callbacks per second")]
 Delays = Annotated[
@@ -270,7 +286,11 @@ class EndpointPatch(Request, frozen=True):
     statuses: Statuses | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
     timestamp_precision: Precision | UnsetType | None = UNSET
-    headers: Annotated[dict[str, str | None], Meta(description="null drops one")] | UnsetType | None = UNSET
+    headers: (
+        Annotated[dict[str, str | None], Meta(description="null drops one", extra_json_schema=_HEADERS_SHOWN)]
+        | UnsetType
+        | None
+    ) = UNSET
     auth: Auth | UnsetType | None = UNSET
     ordered: bool | UnsetType | None = UNSET
     max_in_flight: InFlight | UnsetType | None = UNSET
@@ -299,7 +319,12 @@ class Replay(Request, frozen=True):
     since: Annotated[Instant, Meta(description="happened (dead: given up) at or after")] | None = None
     until: Annotated[Instant, Meta(description="before")] | None = None
     statuses: Statuses | None = None
-    which: Literal["dead", "all"] = "dead"
+    which: Annotated[
+        Literal["dead", "all", "missed"],
+        Meta(
+            description="dead: what was given up; all: also what was told; missed: what the endpoint was not told"
+        ),
+    ] = "dead"
     rate_per_second: Rate | None = None
 
 
@@ -307,6 +332,35 @@ class MessageReplay(Request, frozen=True):
     """Which of a message's callbacks to tell again; left out: all of them, to everybody."""
 
     endpoint_id: Annotated[str, Meta(max_length=64)] | None = None
+    webhook_id: (
+        Annotated[str, Meta(max_length=128, description="only the callback that came under this id")] | None
+    ) = None
+
+
+class Test(Request, frozen=True):
+    """What the sample says."""
+
+    status: Status = Status.ENQUEUED
+
+
+class JobPatch(Request, frozen=True):
+    """Pause a job, have it go on, end it, or change its pace."""
+
+    state: Literal["running", "paused", "cancelled"] | None = None
+    rate_per_second: Rate | None = None
+
+
+class JobList(Page, frozen=True):
+    """Which jobs; newest first."""
+
+    mobile_app_id: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+$"})] | None = None
+
+
+class NotifyCallback(Request, frozen=True):
+    """Where this message's callbacks go, instead of to the application's endpoints; POST is the form."""
+
+    method: Literal["GET", "POST", "JSON"]
+    url: Url
 
 
 class EventList(Request, frozen=True):
@@ -348,9 +402,7 @@ class SendFallback(Request, frozen=True):
 class SendRequest(Request, frozen=True):
     """A message for one or more people. The same recipient twice is refused."""
 
-    REFUSED: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("inReplyTo", "attachmentId", "notifyCallback"), NOT_YET
-    )
+    REFUSED: ClassVar[Mapping[str, str]] = dict.fromkeys(("inReplyTo", "attachmentId"), NOT_YET)
 
     mobile_app_id: AppRef
     text: Text
@@ -373,6 +425,7 @@ class SendRequest(Request, frozen=True):
         | None
     ) = None
     ttl_seconds: Ttl | None = None
+    notify_callback: NotifyCallback | None = None
     fallback: Annotated[
         SendFallback | UnsetType | None, Meta(description="null: none, whatever the application has")
     ] = UNSET

@@ -139,7 +139,7 @@ def _scalar(value: object, declared: inspect.Type, path: str, found: Findings) -
             found.values.append((path, f"must have {_span(low, high)} characters, not {len(value)}"))
         elif declared.pattern is not None and re.search(declared.pattern, value) is None:
             found.values.append((path, f"must match {declared.pattern}"))
-    elif isinstance(declared, inspect.IntType) and isinstance(value, int | float):
+    elif isinstance(declared, inspect.IntType | inspect.FloatType) and isinstance(value, int | float):
         least, most = declared.ge, declared.le
         if (least is not None and value < least) or (most is not None and value > most):
             found.values.append((path, f"must be {_span(least, most)}"))
@@ -162,6 +162,8 @@ def _takes(value: object, declared: inspect.Type) -> bool:
             # JSON Schema knows no difference between 60 and 60.0.
             whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             return whole and not isinstance(value, bool)
+        case inspect.FloatType():
+            return isinstance(value, int | float) and not isinstance(value, bool)
         case inspect.StrType() | inspect.LiteralType() | inspect.EnumType():
             return isinstance(value, str)
         case inspect.ListType():
@@ -182,6 +184,8 @@ def _wanted(declared: inspect.Type) -> str:
             return "true or false"
         case inspect.IntType():
             return "an integer"
+        case inspect.FloatType():
+            return "a number"
         case inspect.ListType():
             return "a list"
         case inspect.StructType() | inspect.DictType():

@@ -40,3 +40,7 @@ class SavedUrls:
                 # Which address it is would tell what the operator's network looks like inside.
                 raise UrlNotAllowed("the name resolves to an address to which callbacks are refused")
         return []
+
+    def origin(self, url: str) -> str:
+        """See `ports.CheckUrl.origin`: for a message's own callback, which must not wait for a name to be found."""
+        return check_saved_url(url, self._policy).origin

@@ -67,15 +67,34 @@ def _success(done: Done) -> str | None:
     return None
 
 
+def better_url(done: Done) -> str | None:
+    """Return the URL that a redirect shows to be meant: the same one but for the slash at its end, or with https."""
+    if outcome(done.status, done.error) is not Outcome.REDIRECT:
+        return None
+    url = done.job.endpoint.url
+    here, there = url.rebuilt.partition("?")[0], _target(done).partition("?")[0]
+    if _moves_slash(here, there) or there == f"https:{here.removeprefix('http:')}":
+        # The query of a callback in the get form came along; the endpoint keeps its own.
+        return there if url.query is None else f"{there}?{url.query}"
+    return None
+
+
+def _target(done: Done) -> str:
+    there = done.location or ""
+    return done.job.endpoint.url.origin + there if there.startswith("/") and there[:2] != "//" else there
+
+
+def _moves_slash(here: str, there: str) -> bool:
+    return here != there and here.rstrip("/") == there.rstrip("/")
+
+
 def _redirect(done: Done) -> str:
-    view = done.job.endpoint
-    here, there = view.url.rebuilt, done.location or ""
-    if there.startswith("/"):
-        there = view.url.origin + there
-    path, _, _query = here.partition("?")
-    if there.partition("?")[0] in {f"{path}/", path.removesuffix("/")}:
-        return f"your web framework moved the slash at the end: callbacks follow no redirects; set the URL to {there}"
-    if there.startswith("https:") and here.startswith("http:"):
+    better, there = better_url(done), _target(done)
+    if better is not None and not better.startswith(
+        "https:" if done.job.endpoint.url.scheme == "http" else "-"
+    ):
+        return f"your web framework moved the slash at the end: callbacks follow no redirects; set the URL to {better}"
+    if there.startswith("https:") and done.job.endpoint.url.scheme == "http":
         return "the server wants https: callbacks follow no redirects; set the URL to the https one"
     if there:
         return f"the server answered with a redirect to {there[:200]}, and callbacks follow none: set the final URL"

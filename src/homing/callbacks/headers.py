@@ -44,7 +44,9 @@ def check_headers(headers: Mapping[str, str], *, has_auth: bool) -> None:
 def check_value(path: str, value: str) -> None:
     """Raise `NotAcceptable` unless a value may stand in a header."""
     if len(value) > MAX_VALUE_CHARS or _VALUE.fullmatch(value) is None:
-        raise _refused(path, f"must be 1 to {MAX_VALUE_CHARS} printable ASCII characters, no spaces at the ends")
+        raise _refused(
+            path, f"must be 1 to {MAX_VALUE_CHARS} printable ASCII characters, no spaces at the ends"
+        )
 
 
 def check_user(username: str, password: str) -> None:

@@ -1,14 +1,16 @@
 """One signed sample, sent to an endpoint now, and what came of it told step by step: for the one who set it up."""
 
+from typing import Literal
+
 import msgspec
 
 from homing.callbacks.job import Phases
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step of an exchange: name, address, connect, tls or answer."""
+    """One step of an exchange; ``sent`` where nothing could be."""
 
-    name: str
+    name: Literal["name", "address", "connect", "tls", "answer", "sent"]
     ok: bool
     detail: str
     took_ms: int | None = None
@@ -30,3 +32,5 @@ class Trial(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     ok: bool
     verdict: str
+    better_url: str | None = None
+    """Where a redirect says that the endpoint should be, if only slash or scheme differ."""

@@ -131,7 +131,7 @@ class SetEndpointHealth(msgspec.Struct, frozen=True):
 
 
 class OpenNotify(msgspec.Struct, frozen=True):
-    """→ `Endpoint` of kind ``notify``: the application's for this origin (``https://host:port``), made if need be."""
+    """→ `Endpoint` of kind ``notify``: the application's for this origin (``https://host:port``), made or enabled if need be."""
 
     app: int
     origin: str

@@ -102,6 +102,7 @@ def open_notify(connection: apsw.Connection, change: OpenNotify, now_ms: int) ->
     need_app(connection, change.app)
     uid = str(uuid_utils.uuid7())
     connection.execute(_SQL["add_notify"], (uid, change.app, change.origin, now_ms))
+    connection.execute(_SQL["enable_notify"], (change.app, change.origin))
     return _found(one(connection, "notify", change.app, change.origin))
 
 

@@ -23,6 +23,8 @@ from homing.store.sqlite.nouns import fetch
 _SQL: Final = load("sqlite", "replays")
 _OLDEST_LIFE_MS: Final = 4 * 24 * 3_600_000
 """An event comes at most so long after its message was accepted: two days to expire, one for the SMS, one to spare."""
+_LONGEST_WAIT_MS: Final = 5 * 24 * 3_600_000
+"""So long may an event have waited at a failing endpoint before that was disabled."""
 _spec: Final = msgspec.json.Decoder(ReplaySpec).decode
 
 Candidate = tuple[int, bytes, int]
@@ -122,7 +124,8 @@ def _dispatches(
         ids = [spec.message]
         is_last = True
     else:
-        low = max(after[:16], _first_id((spec.since_ms or 0) - _OLDEST_LIFE_MS))
+        before_ms = _OLDEST_LIFE_MS + (_LONGEST_WAIT_MS if spec.which == "missed" else 0)
+        low = max(after[:16], _first_id((spec.since_ms or 0) - before_ms))
         rows = fetch(connection, _SQL["messages"], (app, low, _first_id(spec.until_ms), limit))
         ids = [row[0] for row in rows]
         is_last = len(ids) < limit
@@ -136,12 +139,13 @@ def _dispatches(
         targets = _targets(connection, app, spec, hearers, notify)
         events = fetch(connection, _SQL["events"], (key,)) if targets else []
         for target in targets:
+            done, dead = _settled(connection, key, target.id) if spec.which == "missed" else (0, 0)
             bits = 0
             for n, status, at_ms in events:
-                if _wanted(spec, target.statuses, n, status, at_ms):
+                if _wanted(spec, target.statuses, n, status, at_ms, dead):
                     bits |= 1 << (n - 1)
-            if bits:
-                found.append((target.id, key, bits))
+            if bits & ~done:
+                found.append((target.id, key, bits & ~done))
     if len(rows) == limit:
         return found, rows[-1][0]
     return found, None if is_last else (int.from_bytes(ids[-1], "big") + 1).to_bytes(16, "big")
@@ -169,10 +173,12 @@ def _incoming(
     low = max(after[:16], _first_id(spec.since_ms or 0))
     rows = fetch(connection, _SQL["incomings"], (low, _first_id(spec.until_ms), limit))
     found = [
-        (hearer.id, bytes(dispatch_key(id_, INCOMING_POSITION)), 1)
-        for id_, owner, at_ms in rows
+        (hearer.id, key, 1)
+        for key, owner, at_ms in ((bytes(dispatch_key(id_, INCOMING_POSITION)), *rest) for id_, *rest in rows)
         for hearer in hearers
-        if owner == app and _wanted(spec, None, 1, None, at_ms)
+        if owner == app
+        and _wanted(spec, None, 1, None, at_ms)
+        and not (spec.which == "missed" and _settled(connection, key, hearer.id)[0])
     ]
     return found, dispatch_key(rows[-1][0], INCOMING_POSITION) if len(rows) == limit else None
 
@@ -192,10 +198,19 @@ def _incoming_one(
     ]
 
 
-def _wanted(spec: ReplaySpec, statuses: int | None, n: int, status: int | None, at_ms: int) -> bool:
+def _settled(connection: apsw.Connection, key: bytes, endpoint: int) -> tuple[int, int]:
+    """What an endpoint was told of a dispatch, and what was given up there."""
+    row = connection.execute(_SQL["settled"], (key, endpoint)).fetchone()
+    return (0, 0) if row is None else (row[0], row[1])
+
+
+def _wanted(
+    spec: ReplaySpec, statuses: int | None, n: int, status: int | None, at_ms: int, dead: int = 0
+) -> bool:
+    """Say whether an event is meant; what is in ``dead`` is so even if it happened before the time that is meant."""
     if spec.n is not None and n != spec.n:
         return False
-    if not (spec.since_ms or 0) <= at_ms < spec.until_ms:
+    if at_ms >= spec.until_ms or (at_ms < (spec.since_ms or 0) and not dead >> (n - 1) & 1):
         return False
     return status is None or all(mask is None or mask >> status & 1 for mask in (statuses, spec.statuses))
 

@@ -135,6 +135,11 @@ FROM endpoint WHERE id = ?;
 INSERT INTO endpoint(uid, app, kind, url, form, timestamp_unit, state, secret, created_at)
 VALUES (?, ?, 'notify', ?, 'json', 's', 'active', x'', ?) ON CONFLICT DO NOTHING;
 
+-- name: enable_notify
+-- Nobody can enable it by hand; a new message that names its origin does.
+UPDATE endpoint SET state = 'active', state_reason = NULL, failing_since = NULL
+WHERE app = ? AND url = ? AND kind = 'notify' AND state = 'disabled';
+
 -- name: notify
 -- An application's endpoint for an origin.
 SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,

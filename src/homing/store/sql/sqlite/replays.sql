@@ -52,6 +52,10 @@ SELECT d.key, d.notify_endpoint FROM json_each(?1) AS ids CROSS JOIN dispatch AS
 -- Of one dispatch.
 SELECT n, status, at FROM event WHERE key = ? ORDER BY n;
 
+-- name: settled
+-- What an endpoint was told of one dispatch, and what was given up.
+SELECT done, dead FROM settled WHERE key = ? AND endpoint = ?;
+
 -- name: incomings
 -- Messages from devices, whosever: there are few.
 SELECT id, app, at FROM incoming WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3;
