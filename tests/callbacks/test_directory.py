@@ -11,7 +11,14 @@ from homing.callbacks.directory import Directory, secret_context
 from homing.contract.forms import Form
 from homing.contract.signature import verify
 from homing.model import Endpoint
-from homing.store.changes import CreateUser, DeleteApp, DeleteEndpoint, DisableEndpoint, UpdateEndpoint
+from homing.store.changes import (
+    CreateUser,
+    DeleteApp,
+    DeleteEndpoint,
+    DisableEndpoint,
+    RotateEndpointSecret,
+    UpdateEndpoint,
+)
 from homing.store.sqlite import SqliteStore
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -144,5 +151,35 @@ def test_other_changes_are_nothing_to_it(with_directory: WithDirectory) -> None:
         before = dict(directory.views())
         await store.apply(CreateUser(app, "Ann", "ann", "hash"))
         assert dict(directory.views()) == before
+
+    with_directory(story)
+
+
+@pytest.mark.parametrize("how", ["disabled", "disabled and looked at", "deleted", "with its application"])
+def test_who_is_gone_while_a_secret_rotates_troubles_nobody(with_directory: WithDirectory, how: str) -> None:
+    """When the old secret's time is over, the others are sent to as ever, also after a test of one that is disabled."""
+
+    async def story(store: SqliteStore, _watching: Directory) -> None:
+        now_ms = 0
+        directory = Directory(store, VAULT, "Pigeon", 7.5, lambda: now_ms)
+        store.watch(directory.changed)
+        app, other = (await add_app(store)).id, (await add_app(store)).id
+        await add(store, app, "e1")
+        stranger = await add(store, other, "e2")
+        sealed = VAULT.seal(SECRET.encode(), secret_context("e1"))
+        rotating = (await store.apply(RotateEndpointSecret(app, "e1", sealed, 1_000))).value
+        assert isinstance(rotating, Endpoint)
+        match how:
+            case "deleted":
+                await store.apply(DeleteEndpoint(app, "e1"))
+            case "with its application":
+                await store.apply(DeleteApp(app))
+            case _:
+                await store.apply(DisableEndpoint(rotating.id, "410"))
+        if how == "disabled and looked at":
+            assert len(directory.look(rotating).signers) == 2
+        now_ms = 1_000
+        assert directory.view(stranger) is not None
+        assert directory.view(rotating.id) is None
 
     with_directory(story)

@@ -144,11 +144,16 @@ class Directory:
             return
         self._endpoints[endpoint.id] = endpoint
         try:
-            self._views[endpoint.id] = self.look(endpoint)
+            view = self._views[endpoint.id] = self.look(endpoint)
         except UrlRefused as error:
             # Saved under older rules: its callbacks fail as they would at the dial, and are tried again.
             logger().error(LogEvent.GUARD_REFUSED, endpoint=endpoint.uid, reason=str(error))
             self._refused.add(endpoint.id)
+            return
+        _, _, until_ms = self._secrets(endpoint)
+        if until_ms is not None and len(view.signers) > 1:
+            self._old_until[endpoint.id] = until_ms
+            self._next_end_ms = min(self._next_end_ms, until_ms)
 
     def _drop(self, endpoint: int) -> None:
         self._views.pop(endpoint, None)
@@ -164,22 +169,20 @@ class Directory:
 
     def _signers(self, endpoint: Endpoint) -> tuple[Signer, ...]:
         """The secret's, and for as long as it is valid the one's before it."""
-        sealed: tuple[bytes | None, ...]
-        if endpoint.kind == EndpointKind.NOTIFY:
-            app = self._apps[endpoint.app]
-            context = app_context(app.id)
-            sealed, until_ms = (app.callback_secret, app.previous_secret), app.previous_until_ms
-        else:
-            context = secret_context(endpoint.uid)
-            sealed, until_ms = (endpoint.secret, endpoint.previous_secret), endpoint.previous_until_ms
+        context, sealed, until_ms = self._secrets(endpoint)
         if until_ms is None or until_ms <= self._now_ms():
             sealed = sealed[:1]
-        else:
-            self._old_until[endpoint.id] = until_ms
-            self._next_end_ms = min(self._next_end_ms, until_ms)
         return tuple(
             Signer(self._vault.open(one, context).decode("ascii")) for one in sealed if one is not None
         )
+
+    def _secrets(self, endpoint: Endpoint) -> tuple[str, tuple[bytes | None, ...], int | None]:
+        """What they are sealed with; the secret and the one before it; until when that one signs as well."""
+        if endpoint.kind == EndpointKind.NOTIFY:
+            app = self._apps[endpoint.app]
+            return app_context(app.id), (app.callback_secret, app.previous_secret), app.previous_until_ms
+        context = secret_context(endpoint.uid)
+        return context, (endpoint.secret, endpoint.previous_secret), endpoint.previous_until_ms
 
     def _forget_old_secrets(self) -> None:
         now_ms = self._now_ms()
