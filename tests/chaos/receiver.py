@@ -14,6 +14,8 @@ from homing.simulator.answers import Answer, Behaviour
 from homing.simulator.receivers import Caught, Receiver
 
 _FAILING, _LATE, _CUT = Answer(500), Answer(delay_s=0.15), Answer(is_cut=True)
+SICK = Behaviour("sick", lambda _n, rng: _CUT if rng.random() < 0.5 else Answer(503))
+"""Never takes anything, so that its endpoint comes to rest."""
 
 
 def _moody(late: float) -> Behaviour:
@@ -31,9 +33,12 @@ def _moody(late: float) -> Behaviour:
 class Receivers:
     """Several receivers, and the wait until they were told everything."""
 
-    def __init__(self, names: Sequence[str], seed: int, *, late: float = 0.04) -> None:
-        """``late`` is the share of callbacks that are answered late."""
+    def __init__(
+        self, names: Sequence[str], seed: int, *, late: float = 0.04, sick: Sequence[str] = ()
+    ) -> None:
+        """``late`` is the share of callbacks that are answered late; who is ``sick`` takes none until it recovers."""
         self._moody = _moody(late)
+        self._sick = frozenset(sick)
         self.by_name = {
             name: Receiver(name, seed=seed + place, keep=10_000_000) for place, name in enumerate(names)
         }
@@ -45,8 +50,12 @@ class Receivers:
         """Listen, moody from now on."""
         for receiver in self.by_name.values():
             await receiver.start()
-            receiver._behaviour = self._moody
+            receiver._behaviour = SICK if receiver.name in self._sick else self._moody
             receiver.on_caught.append(partial(self._hear, receiver.name))
+
+    def recover(self, name: str) -> None:
+        """Have one that was sick take what comes from now on."""
+        self.by_name[name]._behaviour = self._moody
 
     async def until_told(self, what: set[tuple[str, Dispatch, str]], within_s: float) -> None:
         """Wait until each of (endpoint, dispatch, status) was answered 2xx; what is missing in the end, `check` finds."""

@@ -72,6 +72,7 @@ class Directory:
         self._endpoints: dict[int, Endpoint] = {}
         self._apps: dict[int, App] = {}
         self._refused: set[int] = set()
+        self._disabled: dict[int, int] = {}
         self._old_until: dict[int, int] = {}
         self._next_end_ms = 2**62
 
@@ -93,6 +94,8 @@ class Directory:
             self._apps.pop(change.id, None)
             for endpoint in [e.id for e in self._endpoints.values() if e.app == change.id]:
                 self._drop(endpoint)
+            for endpoint in [e for e, app in self._disabled.items() if app == change.id]:
+                self._drop(endpoint)
         elif isinstance(value, Endpoint):
             if isinstance(change, DeleteEndpoint):
                 self._drop(value.id)
@@ -112,6 +115,11 @@ class Directory:
     def views(self) -> Mapping[int, EndpointView]:
         """All endpoints that take callbacks."""
         return self._views
+
+    @property
+    def disabled(self) -> int:
+        """How many endpoints take no callbacks any more."""
+        return len(self._disabled)
 
     def look(self, endpoint: Endpoint) -> EndpointView:
         """How to send to an endpoint, whatever its state; raises `UrlRefused`."""
@@ -141,6 +149,7 @@ class Directory:
     def _put(self, endpoint: Endpoint) -> None:
         self._drop(endpoint.id)
         if endpoint.state == EndpointState.DISABLED:
+            self._disabled[endpoint.id] = endpoint.app
             return
         self._endpoints[endpoint.id] = endpoint
         try:
@@ -159,6 +168,7 @@ class Directory:
         self._views.pop(endpoint, None)
         self._endpoints.pop(endpoint, None)
         self._refused.discard(endpoint)
+        self._disabled.pop(endpoint, None)
         self._old_until.pop(endpoint, None)
 
     def _renew(self, app: int) -> None:

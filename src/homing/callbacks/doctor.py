@@ -69,10 +69,13 @@ class Doctor:
 
     def health(self) -> Mapping[str, int]:
         """How many endpoints are in each state, for the metrics."""
-        return Counter(
-            "resting" if b.health.is_resting else "paused" if b.is_paused else "active"
-            for b in self._lanes.berths.values() if self._directory.view(b.endpoint) is not None
-        )  # fmt: skip
+        berths = self._lanes.berths
+        states = Counter({"active": 0, "resting": 0, "paused": 0, "disabled": self._directory.disabled})
+        for endpoint, view in self._directory.views().items():
+            berth = berths.get(endpoint)
+            is_resting = view.is_resting if berth is None else berth.health.is_resting
+            states["paused" if view.is_paused else "resting" if is_resting else "active"] += 1
+        return states
 
     def stop(self) -> None:
         """Begin no more probes."""

@@ -85,6 +85,8 @@ class Judge:
         ended = outcome(done.status, done.error)
         berth, took_ms = lane.berth, done.phases.total_ms
         self._counts.attempt(berth.endpoint, ended, took_ms / 1000)
+        if done.phases.connect_ms:
+            self._counts.connected(done.phases.dns_ms, done.phases.connect_ms, done.phases.tls_ms)
         if ended is Outcome.OURS and not is_probe:
             return False
         spends = self._doctor.judge(berth, ended, f"{done.status or ended}")

@@ -40,3 +40,7 @@ class Counts(Protocol):
     def attempt(self, endpoint: int, ended: Outcome, took_s: float) -> None:
         """Count one try."""
         ...
+
+    def connected(self, dns_ms: int, connect_ms: int, tls_ms: int) -> None:
+        """Count how long a connection took to open, from the start of its try to the end of each phase."""
+        ...

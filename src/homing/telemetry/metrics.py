@@ -18,6 +18,7 @@ LABEL_CAP: Final = 200
 _DELIVERED: Final = NUMBER[Status.DELIVERED]
 _READ: Final = NUMBER[Status.READ]
 _DEAD: Final = 3
+_PHASES: Final = ("dns", "connect", "tls", "total")
 _SHORT_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
 _LONG_S: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 43_200, 172_800)
 _ITEMS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
@@ -131,7 +132,8 @@ class Counters:
         self._dead: dict[Label, int] = defaultdict(int)
         self._push: dict[tuple[Label, str], int] = defaultdict(int)
         self._sms: dict[tuple[Label, str], int] = defaultdict(int)
-        self._callback_s = Distribution(_SHORT_S)
+        self._callback_s = {name: Distribution(_SHORT_S) for name in _PHASES}
+        self._whole_s = self._callback_s["total"]
         self._first_delay_s = Distribution(_SHORT_S)
         self._commit_s = Distribution(_SHORT_S)
         self._commit_items = Distribution(_ITEMS)
@@ -162,7 +164,12 @@ class Counters:
     def attempt(self, endpoint: int, ended: str, took_s: float) -> None:
         """Count one try of a callback."""
         self._attempts[endpoint, ended] += 1
-        self._callback_s.add(took_s)
+        self._whole_s.add(took_s)
+
+    def connected(self, dns_ms: int, connect_ms: int, tls_ms: int) -> None:
+        """Count how long one connection took to open: ms from the start of its try to the end of each phase."""
+        for name, took_ms in zip(_PHASES, (dns_ms, connect_ms, tls_ms), strict=False):
+            self._callback_s[name].add(took_ms / 1000)
 
     def commit(self, took_s: float, items: int) -> None:
         """Count one commit of the store, as long as its caller waited for it."""
@@ -218,7 +225,10 @@ class Counters:
         yield counter("events", "Events recorded", ("app", "status"), said)
         tries = _capped(self._named(self._attempts.items()))
         yield counter("callback_attempts", "Tries of callbacks", ("endpoint", "outcome"), tries)
-        yield histogram("callback_seconds", "How long tries took", ("phase",), {("total",): self._callback_s})
+        phases: dict[tuple[str, ...], Distribution] = {
+            (name,): taken for name, taken in self._callback_s.items()
+        }
+        yield histogram("callback_seconds", "How long tries took", ("phase",), phases)
         yield histogram(
             "callback_first_delay_seconds",
             "From a message's first event to the first try of its callback",
