@@ -142,7 +142,7 @@ def test_a_variable_is_read_as_its_type_wants(variable: str, text: str, key: str
         ("HOMING_SERVER__LISTN", "server.listen"),
         ("HOMING_SEVER__LISTEN", "server.listen"),
         ("HOMING_CALLBACKS__TIMEOUT", "callbacks.timeout_seconds"),
-        ("HOMING_STORE__RETENTION_DAY", "store.retention_days"),
+        ("HOMING_STORE__RETENTION_DEAD_DAY", "store.retention_dead_days"),
         ("HOMING_X__Y__Z", "the nearest is"),
         ("HOMING__", "the nearest is"),
     ],

@@ -52,7 +52,6 @@ from homing.vault import Vault
 MAX_IN_FLIGHT: Final = 2_000
 """Callbacks under way at a time in one process; beyond that more in flight only costs (PROTOTYPE.md §6)."""
 _DAY_MS: Final = 24 * 3_600_000
-RETENTION: Final = Retention(attempts_ms=7 * _DAY_MS, failures_ms=30 * _DAY_MS, dead_ms=90 * _DAY_MS)
 _ADMIN_ENV: Final = "HOMING_ADMIN_TOKEN"
 _ADMIN_MIN: Final = 32
 
@@ -149,7 +148,15 @@ class Node:
             counts=self.counters,
         )
         self.replays = Replays(store, store, store, self.courier, clock)
-        self.upkeep = Upkeep(store, RETENTION)
+        kept = settings.store
+        self.upkeep = Upkeep(
+            store,
+            Retention(
+                attempts_ms=kept.retention_attempts_days * _DAY_MS,
+                failures_ms=kept.retention_failures_days * _DAY_MS,
+                dead_ms=kept.retention_dead_days * _DAY_MS,
+            ),
+        )
         self.channels = ChannelCourier(
             engine, store, store, store, clock, ends.channels_for, ends.carriers, counts=self.counters
         )

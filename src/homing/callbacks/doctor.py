@@ -106,7 +106,10 @@ class Doctor:
             return
         berth = self._lanes.berths.get(value.id)
         if berth is None:
-            return
+            view = self._directory.view(value.id)
+            if view is None or not view.is_paused:
+                return
+            berth = self._lanes.berth(value.id)  # its new lanes are born free from now on
         if isinstance(change, EnableEndpoint) or self._directory.view(value.id) is None:
             berth.health.answered()
         self.furnish(berth)

@@ -46,6 +46,15 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[
         str, Meta(description="the embedded store, in a directory of its own; four slashes: an absolute path")
     ] = "sqlite:///homing-data/homing.db"
+    retention_attempts_days: Annotated[
+        int, Meta(ge=1, le=3_650, description="the log of callbacks that were taken: a week to look back")
+    ] = 7
+    retention_failures_days: Annotated[
+        int, Meta(ge=1, le=3_650, description="the log of tries that failed: what somebody will ask about")
+    ] = 30
+    retention_dead_days: Annotated[
+        int, Meta(ge=1, le=3_650, description="what was given up can be replayed for so long")
+    ] = 90
 
     def path(self) -> str:
         """Return the path of the embedded store's file."""
@@ -134,8 +143,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 LATER: Final = {
     "server.limits": "limits of requests are fixed",
-    "store.retention": "nothing is deleted",
-    "store.retention_days": "nothing is deleted",
+    "store.retention_messages_days": "messages and their events are kept for ever",
     "callbacks.proxy": "callbacks are sent directly",
     "push.apns_url": "pushes reach only the simulator",
     "push.fcm_url": "pushes reach only the simulator",
