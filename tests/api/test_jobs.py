@@ -5,6 +5,8 @@ from typing import Any
 
 from tests.api.world import World, app_with_users, message_to, world
 
+from homing.store.changes import DisableEndpoint, SetEndpointHealth
+
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 NO_UUID = "01890000-0000-7000-8000-000000000000"
 
@@ -121,6 +123,30 @@ def test_one_callback_of_a_message_is_named_by_its_webhook_id(run: Run) -> None:
                 answer = await w.client.post(replay, {"webhookId": bad})
                 assert (answer.status, answer.json["errors"][0]["path"]) == (422, "$.webhookId")
             assert (await w.client.post(replay, {"endpointId": NO_UUID})).status == 404
+
+    run(story())
+
+
+def test_explain_says_why_callbacks_wait(run: Run) -> None:
+    """Paused, resting, disabled: the endpoint's reason is in the message's explanation."""
+
+    async def story() -> None:
+        async with world() as w:
+            app, path, [message] = await ready(w)
+            [stored] = await w.store.endpoints(app)
+
+            async def told() -> str:
+                answer = (await w.client.get(f"/1/messages/{message}/explain")).json
+                return str(answer["recipients"][0]["explanation"][-1]["text"])
+
+            assert "0 of 1 callbacks settled" in await told()
+            await w.client.ask("PATCH", path, {"paused": True})
+            assert "waits, because it is paused by its owner" in await told()
+            await w.client.ask("PATCH", path, {"paused": False})
+            await w.store.apply(SetEndpointHealth(stored.id, "resting", "10 failures in a row"))
+            assert "it rests and is asked now and then (10 failures in a row)" in await told()
+            await w.store.apply(DisableEndpoint(stored.id, "answered 410"))
+            assert "it is disabled (answered 410)" in await told()
 
     run(story())
 

@@ -292,6 +292,18 @@ def test_callbacks_tell_how_far_each_endpoint_is() -> None:
     )
 
 
+def test_callbacks_tell_what_was_given_up_and_why_the_rest_waits() -> None:
+    """An endpoint that takes nothing just now is said to; when the next try would be does not matter then."""
+    callbacks = (
+        CallbackFacts("orders", 1, 3, T0 + 5000, 1, "is paused by its owner"),
+        CallbackFacts("audit", 1, 2, None, 1),
+    )
+    assert texts(Facts(live()[0], now_ms=T0, callbacks=callbacks))["callbacks"] == (
+        'Your endpoint "orders" has 1 of 3 callbacks settled and 1 given up; what is left waits, because it is paused by'
+        ' its owner; "audit" has 1 of 2 callbacks settled and 1 given up.'
+    )
+
+
 def test_times_of_the_sms_are_told_when_known() -> None:
     """From the events of the dispatch."""
     state, events = live(*SENT, (950, SmsReport(SmsOutcome.DELIVERED)), plan=UNDELIVERED)

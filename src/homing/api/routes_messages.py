@@ -28,7 +28,7 @@ from homing.errors import Conflict, NotFound
 from homing.identifiers import fold_identifier
 from homing.lifecycle.dispatch import Fallback, Message, Recalled
 from homing.lifecycle.explain import CallbackFacts, Facts, explain
-from homing.model import DispatchKey, uuid_text
+from homing.model import DispatchKey, Endpoint, EndpointState, uuid_text
 from homing.store.batch import Occurrence
 from homing.store.port import Archive, Registry
 from homing.store.views import CallbackView, DispatchView, MessageQuery, MessageView
@@ -129,13 +129,12 @@ class Messages:
         """Say in sentences what is known."""
         message = await self._message(call)
         views = await self._archive.callbacks(message.id)
-        names = {
-            endpoint.uid: endpoint.description or endpoint.url
-            for endpoint in await self._registry.endpoints(message.app)
-        }
+        endpoints = {endpoint.uid: endpoint for endpoint in await self._registry.endpoints(message.app)}
         recipients = []
         for dispatch in message.dispatches:
-            told = tuple(_told(view, names) for view in views if view.key == dispatch.key)
+            told = tuple(
+                _told(view, endpoints.get(view.endpoint_uid)) for view in views if view.key == dispatch.key
+            )
             sentences = explain(await self._facts(dispatch, told))
             recipients.append(
                 ExplainedRecipient(
@@ -235,13 +234,26 @@ def _statuses(bits: int, said: dict[int, Status]) -> tuple[Status, ...]:
     return tuple(status for n, status in said.items() if bits >> (n - 1) & 1)
 
 
-def _told(view: CallbackView, names: dict[str, str]) -> CallbackFacts:
+def _told(view: CallbackView, endpoint: Endpoint | None) -> CallbackFacts:
     return CallbackFacts(
-        names.get(view.endpoint_uid, view.endpoint_uid),
+        "the message's own notifyCallback" if endpoint is None else endpoint.description or endpoint.url,
         view.settled.bit_count(),
         (view.pending | view.settled | view.dead).bit_count(),
         view.due_ms,
+        view.dead.bit_count(),
+        None if endpoint is None or not view.pending else _held(endpoint),
     )
+
+
+def _held(endpoint: Endpoint) -> str | None:
+    """Why what an endpoint is still to be told waits, if it does for a reason of its own."""
+    if endpoint.state == EndpointState.DISABLED:
+        return f"is disabled ({endpoint.state_reason})"
+    if endpoint.paused:
+        return "is paused by its owner"
+    if endpoint.state == EndpointState.RESTING:
+        return f"rests and is asked now and then ({endpoint.state_reason})"
+    return None
 
 
 def _masked(number: str) -> str:

@@ -13,12 +13,17 @@ from homing.lifecycle.wording import REMARKS, TEXTS, at, moment, span
 
 
 class CallbackFacts(NamedTuple):
-    """How far one endpoint was told about the dispatch. `next_try_ms`: when the next try is due, if one waits."""
+    """How far one endpoint was told about the dispatch. `next_try_ms`: when the next try is due, if one waits.
+
+    ``dead`` were given up; ``held`` is why the others wait, said of the endpoint: "is paused by its owner".
+    """
 
     endpoint: str
     settled: int
     total: int
     next_try_ms: int | None = None
+    dead: int = 0
+    held: str | None = None
 
 
 class Facts(NamedTuple):
@@ -242,6 +247,10 @@ def _seen(facts: Facts) -> str:
 
 def _callback(callback: CallbackFacts, now: int | None) -> str:
     text = f'"{callback.endpoint}" has {callback.settled} of {callback.total} callbacks settled'
+    if callback.dead:
+        text = f"{text} and {callback.dead} given up"
+    if callback.held is not None:
+        return f"{text}; what is left waits, because it {callback.held}"
     return text if callback.next_try_ms is None else f"{text}, next try{at(callback.next_try_ms, now)}"
 
 
