@@ -50,12 +50,20 @@ class Vault:
         try:
             if not path.exists():
                 _create(path)
-            text = path.read_bytes()
             mode = stat.S_IMODE(path.stat().st_mode)
         except OSError as error:
             raise ConfigError(f"the master key cannot be read or made: {error} (see {_SETTING})") from error
         if mode & 0o077:
             logger().warning(LogEvent.CONFIG_WARNED, setting=_SETTING, mode=f"{mode:04o}", wanted="0600")
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vault":
+        """Return the vault of the key in ``path``; nothing is made. `ConfigError` as `load_or_create`."""
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"the master key cannot be read: {error} (see {_SETTING})") from error
         try:
             master_key = base64.b64decode(text.strip(), validate=True)
         except binascii.Error as error:

@@ -14,7 +14,7 @@ from homing.store.port import Claimed, ReplayStep, Retention
 from homing.store.sql import load
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
-from homing.store.sqlite.database import Database, die
+from homing.store.sqlite.database import SYNCHRONOUS, Database, die
 from homing.store.sqlite.ledger import Writer
 from homing.store.sqlite.prune import prune
 from homing.store.sqlite.registry import SqliteRegistry
@@ -44,7 +44,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         online: Container[int] = frozenset(),
         key_id: str = "",
         vfs: str | None = None,
-        synchronous: str = "FULL",
+        synchronous: str = SYNCHRONOUS,
         on_failure: Callable[[BaseException], None] = die,
     ) -> "SqliteStore":
         """Open or create the store at ``path`` (a file, or ``:memory:``).

@@ -35,8 +35,15 @@ _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.InterruptError, apsw.N
 _UNWRITABLE: Final = (*_PASSING, apsw.ReadOnlyError, apsw.CantOpenError, apsw.ProtocolError)
 """For a write also what the operator must put right: nothing was written, and nothing is the item's fault."""
 
+SYNCHRONOUS: Final = "FULL"
+"""How connections that write are synced: an answer that something is stored is true after a power cut too."""
 _CORRUPTING: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions whose WAL reset can corrupt a file that is written and checkpointed at once."""
+
+
+def can_corrupt(version: str) -> bool:
+    """Say whether this version of SQLite is one of those that may corrupt a file in WAL mode."""
+    return _CORRUPTING[0] <= tuple(int(part) for part in version.split(".")) <= _CORRUPTING[1]
 
 
 def die(error: BaseException) -> None:
@@ -119,7 +126,7 @@ class Database:
         clock: Clock,
         *,
         vfs: str | None = None,
-        synchronous: str = "FULL",
+        synchronous: str = SYNCHRONOUS,
         on_failure: Callable[[BaseException], None] = die,
     ) -> None:
         self.clock = clock
@@ -136,8 +143,7 @@ class Database:
 
     async def open(self) -> None:
         """Take the directory's lock and open the connections; raises `StoreLocked`."""
-        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-        if _CORRUPTING[0] <= version <= _CORRUPTING[1]:
+        if can_corrupt(apsw.sqlite_lib_version()):
             raise Unavailable(
                 f"SQLite {apsw.sqlite_lib_version()} can corrupt a file in WAL mode; install a newer apsw"
             )
