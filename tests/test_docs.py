@@ -14,8 +14,10 @@ import pytest
 from starlette.routing import Route
 
 from homing.callbacks.verdict import Outcome
+from homing.checkup.examination import CHECKS
 from homing.cli.dev import RETRY_DELAYS_S
 from homing.cli.exits import ExitCode
+from homing.cli.verbs import VERBS
 from homing.clock import RealClock
 from homing.config import KEYS, LATER, Settings
 from homing.contract.notification import STATUS_KEYS
@@ -251,6 +253,18 @@ def test_operate_tells_every_outcome_of_a_try() -> None:
     assert coded(row[3:]) == [outcome.value for outcome in Outcome]
 
 
+def test_operate_tells_every_item_of_check() -> None:
+    """The table of items holds the checks, in their order."""
+    table = rows(section(page("operate"), "`homing check`"))[1:]
+    assert [coded(row[:1])[0] for row in table] == list(CHECKS)
+
+
+def test_cli_has_a_heading_for_every_verb() -> None:
+    """Whoever looks for a verb finds it, and none that does not exist."""
+    headings = re.findall(r"^### (.*)$", page("cli"), re.MULTILINE)
+    assert {code.split()[1] for code in coded(headings)} == set(VERBS)
+
+
 def test_operate_tells_exit_codes_that_exist() -> None:
     """Each exit code in the table is one of the program's."""
     table = rows(section(page("operate"), "Signals and exit codes"))[1:]
@@ -303,7 +317,7 @@ def test_simulator_tells_who_lives_in_dev() -> None:
     assert f"Plays {len(STORIES)} lives" in text
 
 
-@pytest.mark.parametrize("name", ["callbacks", "devices", "configuration", "simulator", "operate"])
+@pytest.mark.parametrize("name", ["callbacks", "cli", "devices", "configuration", "simulator", "operate"])
 def test_links_lead_somewhere(name: str) -> None:
     """A link to another page of this repository names a file that is there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page(name)):

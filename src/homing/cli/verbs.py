@@ -19,6 +19,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
             Verb("demo", "start", "all 18 statuses in all three forms, seen by real receivers; a self-test"),
             Verb("init", "start", "write a commented homing.toml and a data directory"),
             Verb("serve", "start", "a production node"),
+            Verb("check", "check", "whether a node is well, and what to do where it is not"),
             Verb("version", "pages", "which Homing this is"),
             Verb("help", "pages", "explain an error code, the statuses or a verb"),
         ),
@@ -56,6 +57,6 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for _, verbs in GROUPS for verb in verbs}
 
 LATER: Final[frozenset[str]] = frozenset(
-    {"backup", "check", "events", "jobs", "listen", "migrate", "replay", "restore", "sim", "trigger"}
+    {"backup", "events", "jobs", "listen", "migrate", "replay", "restore", "sim", "trigger"}
 )
 """Verbs that a later release brings: they say so."""
