@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from homing import errors
-from homing.cli import exits, pages, render, send, times
+from homing.api.schema import EndpointCreate
+from homing.cli import endpoint_flags, exits, following, pages, render, send, times
 from homing.cli.captured import from_curl, from_parts, from_request
 from homing.cli.clock import advance
 from homing.cli.exits import CliError, ExitCode
+from homing.cli.replay import counted
+from homing.cli.secrets import grace_s
 from homing.cli.session import whole
 from homing.cli.target import DEV_FILE, find, find_dev
 
@@ -150,6 +154,23 @@ def test_plain_output_is_one_line_per_item() -> None:
     assert stream.getvalue() == "1\ta\\tb\\nc\\\\\t\tx,y\n"
 
 
+def test_numbers_are_written_as_people_do() -> None:
+    """A whole number has no fraction, also within a list; others keep theirs."""
+    assert [render.plain(value) for value in (5.0, 0.5, [5.0, 0.5], 3)] == ["5", "0.5", "5,0.5", "3"]
+
+
+def test_a_table_leaves_out_what_nothing_has() -> None:
+    """People see no empty column, and of an id that is only mentioned its end; plain lines keep every field's place."""
+    columns = [render.end_of_id("id"), render.field("none"), render.field("name")]
+    page = {"items": [{"id": "019a0000-0000-7000-8000-00000000b41f", "name": "x"}], "nextCursor": None}
+    made, stream = out(render.Style.HUMAN)
+    made.items(page, columns, "things")
+    assert stream.getvalue().split() == ["id", "name", "…0000b41f", "x"]
+    made, stream = out(render.Style.PLAIN)
+    made.items(page, columns, "things")
+    assert stream.getvalue() == "019a0000-0000-7000-8000-00000000b41f\t\tx\n"
+
+
 def test_json_output_is_the_shape_of_the_api() -> None:
     """--json is the page as the API gives it, --jsonl its items one a line."""
     made, stream = out(render.Style.JSON)
@@ -279,6 +300,117 @@ def test_a_dry_run_survives_the_shell() -> None:
     assert json.loads(words[-1]) == body
     assert "Idempotency-Key: key 1" in words
     assert "Authorization: Bearer $HOMING_TOKEN" in words
+
+
+def test_a_callback_of_its_own_is_json_unless_said_otherwise() -> None:
+    """--callback alone is JSON; the method may be written small; a method without a place is wrong usage."""
+    given = send.request(1, "hi", ["ann"], **NOTHING, data=[], callback="http://x/", callback_method=None)
+    assert given["notifyCallback"] == {"method": "JSON", "url": "http://x/"}
+    given = send.request(1, "hi", ["ann"], **NOTHING, data=[], callback="http://x/", callback_method="get")
+    assert given["notifyCallback"]["method"] == "GET"
+    with pytest.raises(CliError, match="--callback URL"):
+        send.request(1, "hi", ["ann"], **NOTHING, data=[], callback_method="GET")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("50/s", 50), ("50", 50), ("30/min", 0.5), ("90/h", 0.025), ("2.5/s", 2.5)]
+)
+def test_rates_are_read_as_people_write_them(text: str, wanted: float) -> None:
+    """So many a second, a minute, an hour; a bare number is a second's."""
+    assert times.per_second(text, "--rate") == wanted
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1/s", "50/", "50/d", "1e9", "٣/s", "50 /s", "9" * 400])
+def test_what_is_no_rate_is_refused_with_its_flag(text: str) -> None:
+    """A wrong rate is a usage error that names the flag."""
+    with pytest.raises(CliError, match="--rate"):
+        times.per_second(text, "--rate")
+
+
+def test_durations_may_be_parts_of_a_second() -> None:
+    """Where an API takes fractions, the flag does too, down to nothing."""
+    assert [times.exact_seconds(text, "--x") for text in ("500ms", "1.5s", "0s", "2m")] == [0.5, 1.5, 0, 120]
+    with pytest.raises(CliError, match="--x"):
+        times.exact_seconds("9" * 400 + "s", "--x")
+
+
+def test_a_grace_may_be_none() -> None:
+    """`none` ends the old secret at once, and so does nothing at all of time."""
+    assert [grace_s(text) for text in ("24h", "none", "0s", "90m")] == [86_400, 0, 0, 5_400]
+
+
+JOB: dict[str, Any] = {"id": IDS[0], "state": "running", "done": 900, "failed": 4, "total": 1204}
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "wanted"),
+    [
+        ({}, {}, "job …b41f  904/1,204  4 failed"),
+        ({}, {"speed": 50, "bar": 10}, "job …b41f  ███████░░░  904/1,204  4 failed  6 s left"),
+        ({"done": 0, "failed": 0}, {"speed": 0, "bar": 4}, "job …b41f  ░░░░  0/1,204  0 failed"),
+        ({"done": 0, "failed": 0, "total": 0}, {"speed": 0, "bar": 4}, "job …b41f  ░░░░  0/0  0 failed"),
+        ({"done": 1300, "failed": 0}, {"speed": 9, "bar": 4}, "job …b41f  ████  1,300/1,300  0 failed"),
+        ({"state": "paused"}, {"speed": 50, "bar": 4}, "job …b41f  ███░  904/1,204  4 failed  paused"),
+    ],
+)
+def test_a_jobs_progress_is_one_line(changes: Any, more: Any, wanted: str) -> None:
+    """How much of it is through, what failed again, and with a bar how long it takes still."""
+    assert following.progress(JOB | changes, **more) == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"failed": 0, "state": "done"}, 0), ({"state": "done"}, 7), ({"failed": 0, "state": "cancelled"}, 1)],
+)
+def test_an_ended_job_has_its_exit_code(changes: Any, code: int) -> None:
+    """All taken is done, some failed again is partly done, cancelled before that is no."""
+    assert following.ended(JOB | changes) == code
+
+
+@pytest.mark.parametrize(
+    ("total", "body", "wanted"),
+    [
+        (1204, {"which": "dead", "ratePerSecond": 50}, "1,204 callbacks to “orders” match: given up. At 50/s this takes 24 s."),
+        (1, {"which": "missed"}, "1 callback to “orders” match: not told, or given up. They go as fast as"),
+        (0, {"which": "all", "since": "S", "until": "U"}, "0 callbacks to “orders” match: told already or not, since S, until U."),
+    ],
+)  # fmt: skip
+def test_a_replay_says_what_it_would_tell(total: int, body: Any, wanted: str) -> None:
+    """How many, which, from when to when, and how long that takes."""
+    assert counted("orders", body, {"total": total, "isExact": True}).startswith(wanted)
+    assert counted("orders", body, {"total": total, "isExact": False}).startswith(f"at least {total:,}")
+
+
+def options(**given: object) -> dict[str, Any]:
+    return endpoint_flags.properties((endpoint_flags.STATUSES, *endpoint_flags.OPTIONS), given)
+
+
+def test_what_no_flag_says_is_in_no_request() -> None:
+    """Nothing given is nothing changed; `none` is null in a patch, and absent where there is nothing yet."""
+    assert options() == {}
+    taken_back = options(rate="none", header=["none"], bearer_file="none", ca="none", statuses="all")
+    nulls = dict.fromkeys(("ratePerSecond", "headers", "auth", "statuses"))
+    assert taken_back == nulls | {"tls": {"ca": None}}
+    assert endpoint_flags.for_update(taken_back, {}) == nulls | {"tls": None}
+    assert endpoint_flags.for_create(taken_back) == {}
+
+
+def test_a_patch_keeps_what_it_does_not_name() -> None:
+    """The API replaces `tls` whole, so the part that was not given is put in; a header without value is dropped."""
+    now = {"tls": {"ca": "PEM", "dangerousSkipVerify": True}}
+    assert endpoint_flags.for_update(options(skip_verify=False), now) == {"tls": {"ca": "PEM"}}
+    assert endpoint_flags.for_update(options(ca="none"), now) == {"tls": {"dangerousSkipVerify": True}}
+    patch = endpoint_flags.for_update(options(header=["X-A:", "X-B: a: b "]), {})
+    assert patch == {"headers": {"X-A": None, "X-B": "a: b"}}
+
+
+def test_every_option_of_an_endpoint_is_a_flag() -> None:
+    """Whatever the API takes when it makes an endpoint, some flag gives."""
+    flags = {
+        flag.property for flag in (endpoint_flags.KIND, endpoint_flags.STATUSES, *endpoint_flags.OPTIONS)
+    }
+    fields = {field.encode_name for field in msgspec.structs.fields(EndpointCreate)}
+    assert flags - {""} | {"url", "headers", "auth", "tls"} == fields
 
 
 def recipient(message: str, fallback: str, *statuses: str) -> dict[str, Any]:

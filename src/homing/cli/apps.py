@@ -8,7 +8,8 @@ import typer
 from homing.cli.client import Doc, path
 from homing.cli.exits import usage
 from homing.cli.render import Column, field, moment
-from homing.cli.session import LimitOption, NoInputOption, Session, YesOption, talks
+from homing.cli.secrets import GraceOption, give_once, grace_s, old_one, place_for
+from homing.cli.session import LimitOption, NoInputOption, SecretFileOption, Session, YesOption, talks
 from homing.cli.times import seconds
 
 AppArgument = Annotated[int, typer.Argument(metavar="APP", help="The application's id.")]
@@ -111,6 +112,21 @@ def delete(
     session.api.call("DELETE", path("1", "apps", app))
 
 
+@talks
+def rotate(
+    session: Session,
+    app: AppArgument,
+    grace: GraceOption = "24h",
+    secret_file: SecretFileOption = None,
+) -> None:
+    """Make a new secret for messages with a callback of their own; it goes to stdout, once."""
+    wish = {"graceSeconds": grace_s(grace)}
+    with place_for(secret_file):
+        made = session.api.call("POST", path("1", "apps", app, "rotate-callback-secret"), wish)
+        told = f"application {app}: {old_one(made)}; the new secret is shown once"
+        give_once(session.out, made, ("secret",), secret_file, told, of=app)
+
+
 def _body(
     name: str | None,
     mode: str | None,
@@ -144,5 +160,12 @@ def _seconds(text: str | None, flag: str) -> int | None:
 
 
 COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
-    "apps": {"list": list_, "show": show, "create": create, "update": update, "delete": delete}
+    "apps": {
+        "list": list_,
+        "show": show,
+        "create": create,
+        "update": update,
+        "delete": delete,
+        "rotate": rotate,
+    }
 }

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from homing.cli.times import ago
 
 Item = Mapping[str, Any]
+
+_END: Final = 8
+"""So much of an id names it among many."""
 
 
 class Style(StrEnum):
@@ -26,11 +29,15 @@ class Style(StrEnum):
 
 
 class Column(NamedTuple):
-    """One column: its title, the value for programs, and whether people read it as a moment: ``3 min ago``."""
+    """One column: its title, the value for programs, and whether people read it as a moment: ``3 min ago``.
+
+    ``is_end``: of an id that a table only mentions people see the end, which stands for it.
+    """
 
     title: str
     value: Callable[[Item], object]
     is_moment: bool = False
+    is_end: bool = False
 
 
 def field(title: str) -> Column:
@@ -43,6 +50,11 @@ def moment(title: str) -> Column:
     return Column(title, lambda item: item.get(title), is_moment=True)
 
 
+def end_of_id(title: str) -> Column:
+    """Return the column of an id that is mentioned: people see its end."""
+    return Column(title, lambda item: item.get(title), is_end=True)
+
+
 def plain(value: object) -> str:
     """Return a value as one field of a tab-separated line; tabs and line ends in it are escaped."""
     match value:
@@ -53,12 +65,16 @@ def plain(value: object) -> str:
         case str():
             text = value
         case list() | tuple():
-            text = ",".join(map(str, value))
+            text = ",".join(str(_whole(one)) for one in value)
         case dict():
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         case _:
-            text = str(value)
+            text = str(_whole(value))
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def harmless(text: str) -> str:
@@ -101,7 +117,10 @@ class Out:
         )
 
     def items(self, page: Mapping[str, Any], columns: Sequence[Column], what: str) -> None:
-        """Print a list: the whole page as JSON, one item a line as JSONL or tab-separated, or a table."""
+        """Print a list: the whole page as JSON, one item a line as JSONL or tab-separated, or a table.
+
+        A table leaves out the columns that have no value in it; the fields of plain lines keep their places.
+        """
         items: Sequence[Item] = page["items"]
         match self.style:
             case Style.JSON:
@@ -141,6 +160,8 @@ class Out:
     def _human(self, column: Column, value: object) -> str:
         if value is None:
             return ""
+        if column.is_end:
+            return f"…{str(value)[-_END:]}"
         return harmless(ago(value, self.now()) if column.is_moment else plain(value))
 
     def _table(self, items: Sequence[Item], columns: Sequence[Column]) -> None:
@@ -149,12 +170,13 @@ class Out:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="" if self._no_colour else "dim")
-        for number, column in enumerate(columns):
+        shown = [column for column in columns if any(column.value(item) is not None for item in items)]
+        for number, column in enumerate(shown):
             table.add_column(
                 column.title, overflow="fold", no_wrap=number == 0
             )  # the first one is to be copied
         for item in items:
-            table.add_row(*(Text(self._human(column, column.value(item))) for column in columns))
+            table.add_row(*(Text(self._human(column, column.value(item))) for column in shown))
         Console(file=self._stream, no_color=self._no_colour, highlight=False).print(table)
 
 

@@ -1,12 +1,21 @@
 """Secrets that a server tells once: on stdout alone, so that they can be piped, or into a file of one's own."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from homing.cli.exits import usage
 from homing.cli.render import Item, Out, Style, say
+from homing.cli.times import exact_seconds
+
+GraceOption = Annotated[
+    str, typer.Option("--grace", metavar="24h|none", help="So long the old secret signs as well.")
+]
 
 
 @contextmanager
@@ -29,8 +38,13 @@ def place_for(file: Path | None) -> Iterator[None]:
         raise
 
 
-def give_once(out: Out, made: Item, names: Sequence[str], file: Path | None, told: str) -> None:
-    """Print what was made: as JSON whole, else only its secrets; with a file they go there and stdout gets the id."""
+def give_once(
+    out: Out, made: Item, names: Sequence[str], file: Path | None, told: str, *, of: object = None
+) -> None:
+    """Print what was made: as JSON whole, else only its secrets; with a file they go there and stdout gets the id.
+
+    ``of`` is that id where what was made has none.
+    """
     secrets = [str(made[name]) for name in names if name in made]
     if file is not None:
         file.write_text("\n".join(secrets) + "\n", "utf-8")
@@ -39,7 +53,7 @@ def give_once(out: Out, made: Item, names: Sequence[str], file: Path | None, tol
         if out.style in {Style.JSON, Style.JSONL}:
             out.document(rest)
         else:
-            out.line(str(made["id"]))
+            out.line(str(made["id"] if of is None else of))
         return
     if out.style in {Style.JSON, Style.JSONL}:
         out.document(made)
@@ -50,9 +64,25 @@ def give_once(out: Out, made: Item, names: Sequence[str], file: Path | None, tol
 
 def read_secret(file: Path) -> str:
     """Return the secret in a file, without the line's end."""
+    return read_text(str(file)).strip()
+
+
+def read_text(file: str) -> str:
+    """Return what is in a file, or on stdin where ``-`` was given: what stands there is in no list of processes."""
     try:
-        return file.read_text("utf-8").strip()
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise usage(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}"
-        ) from error
+        named = "stdin" if file == "-" else file
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise usage(f"{named} cannot be read: {why.lower()}") from error
+
+
+def grace_s(given: str) -> int:
+    """Return how many seconds an old secret signs as well; ``none`` is 0."""
+    return 0 if given == "none" else int(exact_seconds(given, "--grace"))
+
+
+def old_one(rotated: Item) -> str:
+    """Say what becomes of the secret before."""
+    until = rotated["previousValidUntil"]
+    return "the old secret signs no more" if until is None else f"the old secret signs too until {until}"

@@ -49,6 +49,12 @@ def send(
         str | None, typer.Option("--fallback-after", metavar="15m", help="… within this time.")
     ] = None,
     number: Annotated[str | None, typer.Option("--number", metavar="+39…", help="Where an SMS goes.")] = None,
+    callback: Annotated[
+        str | None, typer.Option("--callback", metavar="URL", help="This message's callbacks go there.")
+    ] = None,
+    callback_method: Annotated[
+        str | None, typer.Option("--callback-method", metavar="JSON|POST|GET", help="… like this (JSON).")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", metavar="KEY", help="Sending again changes nothing.")
     ] = None,
@@ -67,6 +73,7 @@ def send(
     body = request(
         session.app(app), _text(text), _people(to), ref=ref, recipient_ref=recipient_ref, channel=channel,
         title=title, data=data or [], expire=expire, fallback=fallback, fallback_after=fallback_after, number=number,
+        callback=callback, callback_method=callback_method,
     )  # fmt: skip
     if dry_run:
         session.out.line(curl(session.target.url, body, idempotency_key))
@@ -98,6 +105,8 @@ def request(
     fallback: str | None,
     fallback_after: str | None,
     number: str | None,
+    callback: str | None = None,
+    callback_method: str | None = None,
 ) -> Doc:
     """Return the body of ``POST /1/messages``; what was not given is absent."""
     if (recipient_ref is not None or number is not None) and len(people) != 1:
@@ -117,8 +126,15 @@ def request(
             "optionalData": _pairs(data) or None,
             "ttlSeconds": None if expire is None else seconds(expire, "--expire"),
             "fallback": _fallback(fallback, fallback_after),
+            "notifyCallback": _callback(callback, callback_method),
         }
     )
+
+
+def _callback(url: str | None, method: str | None) -> Doc | None:
+    if url is None and method is not None:
+        raise usage("--callback-method says how callbacks travel: --callback URL says where to")
+    return None if url is None else {"method": (method or "JSON").upper(), "url": url}
 
 
 def _fallback(on: str | None, after: str | None) -> Doc | None:

@@ -1,20 +1,42 @@
-"""Times and durations as people give and read them: ``10m``, ``today``, ISO-8601 in; "3 min ago" out."""
+"""Times, durations and rates as people give and read them: ``10m``, ``today``, ``50/s`` in; "3 min ago" out."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from homing.cli.exits import usage
 from homing.simulator.durations import duration_ms
 
+_RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/(s|min|h))?", re.ASCII)
+_UNITS_S: Final = {None: 1, "s": 1, "min": 60, "h": 3_600}
+
 
 def seconds(text: str, flag: str) -> int:
     """Return a duration such as ``45s``, ``1h30m`` or ``2d`` in whole seconds, at least 1."""
-    try:
-        ms = duration_ms(text)
-    except ValueError as error:
-        raise usage(f"{flag}: {error}") from error
+    ms = _milliseconds(text, flag)
     if ms < 1000:
         raise usage(f"{flag}: at least one second")
     return ms // 1000
+
+
+def exact_seconds(text: str, flag: str) -> float:
+    """Return a duration in seconds with their fraction: ``500ms`` is 0.5, ``0s`` is 0."""
+    return _milliseconds(text, flag) / 1000
+
+
+def per_second(text: str, flag: str) -> float:
+    """Return a rate such as ``50/s``, ``50`` or ``30/min`` as so many a second."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise usage(f"{flag}: {text[:40]!r} is no rate such as 50/s or 30/min")
+    return float(found[1]) / _UNITS_S[found[2]]
+
+
+def _milliseconds(text: str, flag: str) -> int:
+    try:
+        return duration_ms(text)
+    except (ValueError, OverflowError) as error:
+        raise usage(f"{flag}: {error}") from error
 
 
 def instant(text: str, flag: str, now: datetime | None = None) -> str:
@@ -44,13 +66,14 @@ def ago(text: object, now: datetime | None = None) -> str:
     except ValueError:
         return str(text)
     seconds_past = ((now or datetime.now(UTC)) - moment).total_seconds()
-    size = _size(abs(seconds_past))
+    size = length(abs(seconds_past))
     if size is None:
         return "now"
     return f"{size} ago" if seconds_past > 0 else f"in {size}"
 
 
-def _size(length_s: float) -> str | None:
+def length(length_s: float) -> str | None:
+    """Return a duration in its largest unit: ``24 s``, ``3 min``, ``2 d``; None for less than a second."""
     for unit, unit_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if length_s >= unit_s * (2 if unit == "d" else 1):
             return f"{int(length_s // unit_s)} {unit}"

@@ -37,6 +37,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
         (
             Verb("endpoints", "endpoints", "where callbacks go"),
             Verb("inboxes", "endpoints", "where incoming messages go"),
+            Verb("replay", "replay", "tell callbacks again, of a message or of an endpoint"),
+            Verb("jobs", "jobs", "replays under way, and those that have ended"),
             Verb("play", "receive", "a receiver that shows callbacks, checks them and misbehaves on demand"),
             Verb("verify", "receive", "check a signature, and name what went wrong"),
             Verb("sign", "receive", "sign a payload as Homing does"),
@@ -57,6 +59,6 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for _, verbs in GROUPS for verb in verbs}
 
 LATER: Final[frozenset[str]] = frozenset(
-    {"backup", "events", "jobs", "listen", "migrate", "replay", "restore", "sim", "trigger"}
+    {"backup", "events", "listen", "migrate", "restore", "sim", "trigger"}
 )
 """Verbs that a later release brings: they say so."""
