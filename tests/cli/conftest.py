@@ -1,6 +1,7 @@
 """A whole Homing with its simulated world, in a thread of this process, for the verbs to talk to."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import uvloop
+from tests.cli.receivers import Receiver, receiver
 
 from homing.cli import main
 from homing.simulator.clock import SkipClock
@@ -98,3 +100,20 @@ def told(homing: Homing, live: Live, monkeypatch: pytest.MonkeyPatch) -> Homing:
     monkeypatch.setenv("HOMING_URL", live.url)
     monkeypatch.setenv("HOMING_TOKEN", live.token)
     return homing
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    """A receiver of callbacks beyond the server, on loopback."""
+    with receiver() as it:
+        yield it
+
+
+@pytest.fixture
+def shop(told: Homing) -> Iterator[str]:
+    """An application with one user, whose phone nobody has switched on: each message is one callback."""
+    made = json.loads(told("apps", "create", "shop", "--mode", "test", "--json").out)
+    app = str(made["id"])
+    assert told("users", "create", "eve", "--password", "x", "--app", app).code == 0
+    yield app
+    assert told("apps", "delete", app, "--yes").code == 0

@@ -7,49 +7,34 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.processes import LONG_S, environment
-from tests.cli.receivers import Receiver, receiver, status
+from tests.cli.receivers import Receiver, status
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as it:
-        yield it
-
-
-@pytest.fixture
-def app(told: Any) -> str:
-    """An application with one user, whose phone nobody has switched on: each message is one callback."""
-    made = json.loads(told("apps", "create", "shop", "--mode", "test", "--json").out)
-    assert told("users", "create", "eve", "--password", "x", "--app", str(made["id"])).code == 0
-    return str(made["id"])
-
-
-@pytest.fixture
-def orders(told: Any, app: str, there: Receiver) -> str:
+def orders(told: Any, shop: str, there: Receiver) -> str:
     """Its application, with an endpoint called orders that gives up after two tries."""
     made = told(
-        "endpoints", "create", there.url("/x"), "--app", app, "--description", "orders", "--retry-delays", "100ms"
+        "endpoints", "create", there.url("/x"), "--app", shop, "--description", "orders", "--retry-delays", "100ms"
     )  # fmt: skip
     assert made.code == 0
-    return app
+    return shop
 
 
-def send(told: Any, app: str, count: int = 1) -> list[str]:
-    ids = [told("send", str(n), "--to", "eve", "--app", app).out.strip() for n in range(count)]
+def send(told: Any, shop: str, count: int = 1) -> list[str]:
+    ids = [told("send", str(n), "--to", "eve", "--app", shop).out.strip() for n in range(count)]
     assert told("clock", "+1m").code == 0
     return ids
 
 
-def replay(told: Any, app: str, *words: str) -> Any:
-    return told("replay", "--endpoint", "orders", "--app", app, *words)
+def replay(told: Any, shop: str, *words: str) -> Any:
+    return told("replay", "--endpoint", "orders", "--app", shop, *words)
 
 
 def test_what_was_given_up_is_counted_and_told_again(told: Any, orders: str, there: Receiver) -> None:
@@ -189,14 +174,14 @@ def test_who_stops_watching_does_not_stop_the_job(told: Any, live: Any, orders: 
     assert told("jobs", "cancel", begun).code == 0
 
 
-def test_a_message_may_bring_its_own_callback(told: Any, app: str, there: Receiver) -> None:
+def test_a_message_may_bring_its_own_callback(told: Any, shop: str, there: Receiver) -> None:
     """--callback takes this message's callbacks there, in the way that --callback-method says; JSON otherwise."""
     for path, flags, method in (
         ("/json", (), "POST"),
         ("/post", ("--callback-method", "post"), "POST"),
         ("/get", ("--callback-method", "GET"), "GET"),
     ):
-        ended = told("send", "hi", "--to", "eve", "--app", app, "--callback", there.url(path), *flags)
+        ended = told("send", "hi", "--to", "eve", "--app", shop, "--callback", there.url(path), *flags)
         assert ended.code == 0, ended
         told("clock", "+1m")
         (came,) = there.at(path)
@@ -204,7 +189,7 @@ def test_a_message_may_bring_its_own_callback(told: Any, app: str, there: Receiv
         assert came.told.message_id == ended.out.strip()
     assert there.at("/json")[0].headers["content-type"] == "application/json"
     assert there.at("/post")[0].headers["content-type"] == "application/x-www-form-urlencoded"
-    dry = told("send", "hi", "--to", "eve", "--app", app, "--callback", "https://example.org/x", "--dry-run")
+    dry = told("send", "hi", "--to", "eve", "--app", shop, "--callback", "https://example.org/x", "--dry-run")
     assert '"notifyCallback":{"method":"JSON","url":"https://example.org/x"}' in dry.out
 
 
