@@ -1,8 +1,10 @@
 """`homing endpoints` and `homing inboxes` against a real server and a real receiver: options, tests, secrets, health."""
 
 import datetime as dt
+import io
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,17 @@ def test_secrets_come_from_files_and_reach_the_receiver_alone(
     assert not any("canary" in one.out + one.err for one in output)
     dropped = told("endpoints", "update", "in", "--app", shop, "--bearer-file", "none", "--json")
     assert "auth" not in json.loads(dropped.out)
+
+
+def test_a_secret_may_come_from_stdin(
+    told: Any, shop: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-` reads it there, so that it can be piped out of a vault."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("token-5\n"))
+    told("endpoints", "create", there.url("/x"), "--app", shop, "--description", "in", "--bearer-file", "-")
+    assert told("endpoints", "test", "in", "--app", shop).code == 0
+    (came,) = there.at("/x")
+    assert came.headers["authorization"] == "Bearer token-5"
 
 
 def test_an_operations_endpoint_is_made_and_listed_beside_the_others(told: Any, shop: str) -> None:

@@ -116,9 +116,17 @@ OPTIONS: Final[tuple[Flag, ...]] = (
         _as_given,
     ),
     Flag(
-        "max_in_flight", _option("--max-in-flight", "N", "At most so many at a time."), "maxInFlight", _number
+        "max_in_flight",
+        _option("--max-in-flight", "N", "At most so many under way at a time."),
+        "maxInFlight",
+        _number,
     ),
-    Flag("rate", _option("--rate", "50/s", "At most so many in a time."), "ratePerSecond", _rate),
+    Flag(
+        "rate",
+        _option("--rate", "50/s", "At most so many a second, a minute or an hour."),
+        "ratePerSecond",
+        _rate,
+    ),
     Flag(
         "retry_delays",
         _option("--retry-delays", "5s,30s,2m", "How long to wait before each further try."),

@@ -20,15 +20,16 @@ _CLEAR: Final = "\r\x1b[K"
 def follow(api: Client, job_id: str) -> Doc:
     """Return the job once it has ended. Who stops watching does not stop the job."""
     is_bar = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    told, told_s, began_s, before = "", -_TELL_S, time.monotonic(), None
+    told, told_s, began_s, before = "", -_TELL_S, time.monotonic(), -1
     try:
         while True:
             job: Doc = api.call("GET", path("1", "jobs", job_id))
             now_s, is_over = time.monotonic(), "endedAt" in job
-            before = _through(job) if before is None else before
+            before = _through(job) if before < 0 else before
             speed = job.get("ratePerSecond") or (_through(job) - before) / max(now_s - began_s, _LOOK_S)
             if is_bar:
-                print(f"{_CLEAR}{progress(job, speed, bar=_BAR)}", end="", file=sys.stderr, flush=True)
+                told = progress(job, speed, bar=_BAR)
+                print(f"{_CLEAR}{told}", end="", file=sys.stderr, flush=True)
             elif (text := progress(job)) != told and (is_over or now_s - told_s >= _TELL_S):
                 say(text)
                 told, told_s = text, now_s
@@ -36,10 +37,10 @@ def follow(api: Client, job_id: str) -> Doc:
                 return job
             time.sleep(_LOOK_S)
     except KeyboardInterrupt:
-        say(f"{chr(10) if is_bar else ''}the job goes on: homing jobs show {job_id[-8:]} --watch")
+        say(f"{_CLEAR if is_bar else ''}the job goes on: homing jobs show {job_id[-8:]} --watch")
         raise
     finally:
-        if is_bar:
+        if is_bar and told:
             say("")
 
 

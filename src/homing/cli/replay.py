@@ -48,7 +48,7 @@ class Wish(NamedTuple):
 def replay(
     session: Session,
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="One message's: its id, or the end of it.")
+        str | None, typer.Argument(metavar="MESSAGE", help="One message's: its id, or the end of it.")
     ] = None,
     webhook_id: Annotated[
         str | None, typer.Option("--webhook-id", metavar="ID", help="Only the callback that came under it.")
@@ -72,7 +72,8 @@ def replay(
         str | None, typer.Option("--statuses", metavar="S[,S…]", help="… of these statuses.")
     ] = None,
     rate: Annotated[
-        str | None, typer.Option("--rate", metavar="50/s", help="At most so many in a time.")
+        str | None,
+        typer.Option("--rate", metavar="50/s", help="At most so many a second, a minute or an hour."),
     ] = None,
     app: AppOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
