@@ -85,9 +85,13 @@ def test_a_disabled_endpoint_is_enabled_and_what_it_missed_begins_to_be_told(run
             await w.store.apply(DisableEndpoint(stored.id, "answered 410"))
             shown = (await w.client.get(path)).json
             assert (shown["state"], shown["stateReason"]) == ("disabled", "answered 410")
+            counted = await w.client.post(f"{path}/replay/count", {"which": "all"})
+            assert counted.json["total"] == 0
             assert (await w.client.post(f"{path}/replay")).status == 409
             for _ in range(3):
                 await w.client.made("/1/messages", message_to(app, "ann"))
+            counted = await w.client.post(f"{path}/replay/count", {"which": "missed"})
+            assert counted.json["total"] == 3  # though it is told nothing while it is disabled
             enabled = (await w.client.post(f"{path}/enable", {"replayMissed": True})).json
             assert (enabled["state"], enabled["stateReason"]) == ("active", None)
             assert enabled["missed"] == {"since": shown["disabledAt"], "dead": 0}

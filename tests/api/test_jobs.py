@@ -5,6 +5,9 @@ from typing import Any
 
 from tests.api.world import World, app_with_users, message_to, world
 
+from homing.api.messages import new_message_id
+from homing.model import uuid_text
+from homing.store.batch import Incoming
 from homing.store.changes import DisableEndpoint, SetEndpointHealth
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -123,6 +126,33 @@ def test_one_callback_of_a_message_is_named_by_its_webhook_id(run: Run) -> None:
                 answer = await w.client.post(replay, {"webhookId": bad})
                 assert (answer.status, answer.json["errors"][0]["path"]) == (422, "$.webhookId")
             assert (await w.client.post(replay, {"endpointId": NO_UUID})).status == 404
+
+    run(story())
+
+
+def test_what_a_person_wrote_is_told_again_too(run: Run) -> None:
+    """An incoming message has callbacks like any other, and answers as unknown to whom it does not belong."""
+
+    async def story() -> None:
+        async with world() as w:
+            app = await app_with_users(w.client, "ann")
+            wish = {"url": "http://127.0.0.1:9999/", "form": "json", "kind": "inbox"}
+            await w.client.made(f"/1/apps/{app}/endpoints", wish)
+            ann = await w.store.user(app, "ann")
+            assert ann is not None
+            id_ = await w.engine.take_in(
+                Incoming(new_message_id(w.clock.now_ms()), app, ann.id, "ann", "d", "hi")
+            )
+            path = f"/1/messages/{uuid_text(id_)}/callbacks/replay"
+            job = await w.store.job((await w.client.post(path)).json["jobId"])
+            assert job is not None
+            assert (await w.store.count_replay(app, job.spec, b"", 10))[0] == 1
+            other = await app_with_users(w.client)
+            wanted = {"name": "t", "scopes": ["manage"], "apps": [other]}
+            stranger = w.client.as_((await w.client.made("/1/tokens", wanted))["token"])
+            foreign = await stranger.post(path)
+            assert foreign.status == 404
+            assert foreign.body == (await stranger.post(f"/1/messages/{NO_UUID}/callbacks/replay")).body
 
     run(story())
 

@@ -80,6 +80,14 @@ class Doors:
             raise NotFound("there is no such message")
         return message
 
+    async def access_told(self, principal: Principal, message_id: str) -> tuple[int, bytes]:
+        """The application and the id of a message with callbacks: one that was sent, or one that a person wrote."""
+        raw = uuid_bytes(message_id)
+        app = None if raw is None else await self._archive.app_of(raw)
+        if raw is None or app is None or not principal.may_touch(app):
+            raise NotFound("there is no such message")
+        return app, raw
+
     async def access_token(self, principal: Principal, token_id: str) -> Token:
         """A token or client whose applications are all within the asker's reach."""
         raw = uuid_bytes(token_id)

@@ -105,15 +105,15 @@ class Jobs:
 
     async def replay_message(self, call: Call, _query: Nothing, it: MessageReplay) -> Answer:
         """Begin a job for one message."""
-        message = await self._doors.access_message(call.principal, call.params["messageId"])
+        app, message = await self._doors.access_told(call.principal, call.params["messageId"])
         endpoint: int | None = None
         position, n = None, None
         if it.endpoint_id is not None:
-            found = await self._doors.access_endpoint(call.principal, str(message.app), it.endpoint_id)
+            found = await self._doors.access_endpoint(call.principal, str(app), it.endpoint_id)
             endpoint = found.id
         if it.webhook_id is not None:
             named = _WEBHOOK_ID.fullmatch(it.webhook_id)
-            if named is None or bytes.fromhex(named[1]) != message.id:
+            if named is None or bytes.fromhex(named[1]) != message:
                 text = "is not the webhook-id of a callback of this message"
                 raise NotAcceptable(f"$.webhookId: {text}", errors=(("$.webhookId", text),))
             position, n, endpoint = int(named[2], 16), int(named[3]), int(named[4])
@@ -121,11 +121,11 @@ class Jobs:
             "all",
             self._clock.now_ms() + 1,
             endpoint=endpoint,
-            message=message.id,
+            message=message,
             position=position,
             n=n,
         )
-        return await self._begin(call, message.app, spec, None)
+        return await self._begin(call, app, spec, None)
 
     async def list(self, call: Call, query: JobList, _body: Nothing) -> Answer:
         """List the jobs about applications within reach."""

@@ -11,13 +11,23 @@ from homing.simulator.durations import duration_ms
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What is sent back, after ``delay_s`` of real time. ``is_cut``: nothing, the connection is cut."""
+    """What is sent back, after ``delay_s`` of real time. ``is_cut``: nothing, the connection is cut.
+
+    ``moves_slash``: a path without a slash at its end is redirected to the same with one, as web frameworks do.
+    """
 
     status: int = 204
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     delay_s: float = 0.0
     is_cut: bool = False
+    moves_slash: bool = False
+
+    def at(self, path: str) -> "Answer":
+        """Return the answer to a request for this path."""
+        if not self.moves_slash or path.endswith("/"):
+            return self
+        return Answer(307, (("location", f"{path}/"),))
 
     @property
     def wire(self) -> bytes:
@@ -86,8 +96,8 @@ NAMED: Final[dict[str, tuple[str, Callable[[str], Callable[[int, random.Random],
     "gone": ("410: never call again", lambda _: _always(Answer(410))),
     "limited": ("429 with Retry-After to all but every n-th", _limited),
     "redirects": (
-        "307 to the same path with a slash",
-        lambda _: _always(Answer(307, (("location", "./"),))),
+        "307 to the same path with a slash, 204 there",
+        lambda _: _always(Answer(moves_slash=True)),
     ),
     "unauthorised": ("401", lambda _: _always(Answer(401, (("www-authenticate", "Basic"),)))),
     "liar": (

@@ -122,7 +122,7 @@ class Receiver:
     def _take(self, caught: Caught, connection: "_Connection") -> None:
         self._examine(caught)
         self.caught.append(caught)
-        answer = self._behaviour.answer(self._asked, self._rng)
+        answer = self._behaviour.answer(self._asked, self._rng).at(caught.path)
         self._asked += 1
         self._pending += 1
         if answer.delay_s:

@@ -261,6 +261,10 @@ class Archive(Protocol):
         """Count the callbacks of a replay among the next ``limit`` messages after a key; where to go on, None at the end."""
         ...
 
+    async def app_of(self, message_id: bytes) -> int | None:
+        """The application of a message, outgoing or incoming; None if there is no such."""
+        ...
+
     async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:
         """A recipient's messages by number after the given one, whatever their state."""
         ...

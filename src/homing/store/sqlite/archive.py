@@ -92,8 +92,12 @@ class SqliteArchive:
         self, app: int, spec: ReplaySpec, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
         """See `port.Archive.count_replay`."""
-        found, on = await self._look(lambda c: candidates(c, app, spec, after, limit))
+        found, on = await self._look(lambda c: candidates(c, app, spec, after, limit, is_counting=True))
         return sum(bits.bit_count() for _endpoint, _key, bits in found), on
+
+    async def app_of(self, message_id: bytes) -> int | None:
+        """See `port.Archive.app_of`."""
+        return next((row[0] for row in await self._fetch("app_of", message_id)), None)
 
     async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:
         """See `port.Archive.inbox`."""

@@ -72,18 +72,26 @@ def step(connection: apsw.Connection, uid: str, limit: int, now_ms: int, epoch: 
 
 
 def candidates(
-    connection: apsw.Connection, app: int, spec: ReplaySpec, after: bytes, limit: int
+    connection: apsw.Connection,
+    app: int,
+    spec: ReplaySpec,
+    after: bytes,
+    limit: int,
+    *,
+    is_counting: bool = False,
 ) -> tuple[list[Candidate], bytes | None]:
     """Return what a replay is about among the next ``limit`` dispatches, and where to go on (None: nowhere).
 
-    What is still owed for the first time is in it; `step` passes it over.
+    What is still owed for the first time is in it; `step` passes it over. A disabled endpoint is told nothing, but what
+    it would be told can be counted.
     """
     if spec.message is None and spec.endpoint is None:
         return [], None
     if spec.endpoint is None:
         hearers = [_Hearer._make(row) for row in fetch(connection, _SQL["hearers"], (app,))]
     else:
-        hearers = [_Hearer._make(row) for row in fetch(connection, _SQL["endpoint"], (spec.endpoint, app))]
+        which = _SQL["any_endpoint" if is_counting else "endpoint"]
+        hearers = [_Hearer._make(row) for row in fetch(connection, which, (spec.endpoint, app))]
     if spec.which == "dead" and spec.endpoint is not None:
         return _dead(connection, spec, after, limit) if hearers else ([], None)
     if spec.message is None and hearers and hearers[0].kind == "inbox":

@@ -188,3 +188,7 @@ WHERE d.endpoint = ?1 AND (d.key, d.n) < (?2, ?3) ORDER BY d.key DESC, d.n DESC 
 SELECT d.reason, e.status, count(*), min(d.at), max(d.at)
 FROM dead AS d LEFT JOIN event AS e ON e.key = d.key AND e.n = d.n
 WHERE d.endpoint = ? GROUP BY d.reason, e.status ORDER BY 3 DESC, 1, 2;
+
+-- name: app_of
+-- Whose a message is, sent or received.
+SELECT app FROM message WHERE id = ?1 UNION ALL SELECT app FROM incoming WHERE id = ?1 LIMIT 1;

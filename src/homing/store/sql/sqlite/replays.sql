@@ -25,6 +25,10 @@ WHERE id = ?1 AND is_walked AND done + failed >= opened AND state IN ('running',
 -- Whom to tell; a disabled one is told nothing.
 SELECT id, kind, statuses FROM endpoint WHERE id = ? AND app = ? AND state <> 'disabled';
 
+-- name: any_endpoint
+-- For counting: what a disabled one would be told, were it enabled.
+SELECT id, kind, statuses FROM endpoint WHERE id = ? AND app = ?;
+
 -- name: hearers
 -- Whoever hears of an application's messages.
 SELECT id, kind, statuses FROM endpoint
