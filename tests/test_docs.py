@@ -17,6 +17,7 @@ from homing.callbacks.verdict import Outcome
 from homing.checkup.examination import CHECKS
 from homing.cli.dev import RETRY_DELAYS_S
 from homing.cli.exits import ExitCode
+from homing.cli.times import span
 from homing.cli.verbs import VERBS
 from homing.clock import RealClock
 from homing.config import KEYS, LATER, Settings
@@ -29,6 +30,7 @@ from homing.simulator.answers import NAMED
 from homing.simulator.carriers import CONDUCTS, NUMBERS
 from homing.simulator.habits import HABITS
 from homing.simulator.home import open_home
+from homing.simulator.lives import LIVES, SHORTEST
 from homing.simulator.stories import STORIES
 from homing.simulator.world import PEOPLE, World
 from homing.telemetry import LogEvent
@@ -294,6 +296,17 @@ def test_simulator_tells_what_receivers_do() -> None:
     table = rows(section(page("simulator"), "What receivers do"))[1:]
     told = {coded(row[:1])[0].partition(":")[0]: row[1] for row in table}
     assert told == {name: promise for name, (promise, _) in NAMED.items()}
+
+
+def test_simulator_tells_how_each_status_is_brought_about() -> None:
+    """The table of triggers holds the 18 in order, each with its life, how and how long; and who can do what."""
+    lives, who = section(page("simulator"), "Triggers").split("With `to`")
+    told = [(coded(row[:1])[0], coded(row[1:2]), row[2], row[3]) for row in rows(lives)[1:]]
+    assert told == [
+        (status, list(life.says), life.title, span(life.takes_ms / 1000)) for status, life in SHORTEST.items()
+    ]
+    able = {(habit, status) for row in rows(who)[1:] for habit in coded(row[:1]) for status in coded(row[1:])}
+    assert able == {(habit, life.ends_in) for life in LIVES for habit in (life.habit, *life.others) if habit}
 
 
 def test_simulator_tells_its_routes() -> None:

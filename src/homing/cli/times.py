@@ -39,6 +39,14 @@ def _milliseconds(text: str, flag: str) -> int:
         raise usage(f"{flag}: {error}") from error
 
 
+def span(length_s: float) -> str:
+    """Return a length of time as durations are given: ``0s``, ``2.4s``, ``1m``, ``24h1s``; tenths at most."""
+    minutes, rest_s = divmod(round(length_s, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest_s, "s"))
+    return "".join(f"{size:g}{unit}" for size, unit in parts if size) or "0s"
+
+
 def instant(text: str, flag: str, now: datetime | None = None) -> str:
     """Return a moment as ISO-8601 UTC: ``10m`` is that long ago, ``today`` its midnight (UTC), else ISO-8601 itself."""
     now = now or datetime.now(UTC)

@@ -16,10 +16,12 @@ from starlette.routing import Route
 
 from homing.contract.notification import StatusNotification, keys
 from homing.contract.status import STATUSES
+from homing.device.errors import DeviceError
 from homing.simulator.backend import Refused
 from homing.simulator.clock import NotQuiet
 from homing.simulator.durations import duration_ms
 from homing.simulator.receivers import Caught
+from homing.simulator.trigger import CannotTrigger, Trigger, Wish
 from homing.simulator.world import World
 from homing.telemetry import LogEvent, logger
 
@@ -72,6 +74,7 @@ def application(world: World) -> Starlette:
         ("/sim/1/carrier", "POST", hand.carrier),
         ("/sim/1/push/{platform}", "POST", hand.push),
         ("/sim/1/callbacks", "GET", hand.callbacks),
+        ("/sim/1/trigger", "POST", hand.trigger),
     ]
     return Starlette(
         routes=[Route(path, _door(handler), methods=[method]) for path, method, handler in routes]
@@ -88,7 +91,7 @@ def _door(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             status, detail = 422, str(wrong)
         except NotQuiet as stalled:
             status, detail = 503, str(stalled)
-        except (OSError, Refused) as failed:
+        except (OSError, Refused, DeviceError) as failed:
             status, detail = 502, str(failed)
         code = "not_found" if status == 404 else "invalid_request" if status < 500 else "unavailable"
         problem = {"type": f"/docs#{code}", "title": detail, "status": status, "detail": detail, "code": code}
@@ -116,6 +119,7 @@ class _Hand:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._trigger = Trigger(world)
 
     async def clock(self, _request: Request) -> object:
         return {"now": _iso(self._world.clock.now_ms())}
@@ -196,6 +200,13 @@ class _Hand:
                 for caught in receiver.caught
             ]
         }
+
+    async def trigger(self, request: Request) -> object:
+        """Bring about a life that ends in a status."""
+        try:
+            return await self._trigger.bring(await _read(request, Wish))
+        except CannotTrigger as no:
+            raise _Wrong(no.status, str(no)) from no
 
     def _until(self, status: str) -> Callable[[], bool]:
         receivers = list(self._world.receivers.values())

@@ -12,12 +12,25 @@ import msgspec
 _DEADLINE_S: Final = 20.0
 
 
+class _Problem(msgspec.Struct):
+    detail: str
+
+
 class Refused(Exception):
     """Homing answered with an error; the text is its own."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status}: {body[:500].decode('utf-8', 'replace')}")
         self.status = status
+        self._body = body
+
+    @property
+    def detail(self) -> str:
+        """What it said in words."""
+        try:
+            return msgspec.json.decode(self._body, type=_Problem).detail
+        except msgspec.DecodeError:
+            return str(self)
 
 
 class Reply(msgspec.Struct, frozen=True):

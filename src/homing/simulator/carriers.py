@@ -83,6 +83,7 @@ NUMBERS: Final[dict[str, str]] = {
     "+447700900008": "no-receipt",
     "+447700900009": "early-receipt",
     "+447700900010": "twice",
+    "+447700900012": "refused",
 }
 
 

@@ -55,4 +55,11 @@ HABITS: Final[dict[str, Habit]] = {
     ),
     "old-app": Habit("plain HTTP long-poll, no WebSocket", is_polling=True),
     "later": Habit("connects only when told", wakes_in_ms=None, push="drop"),
+    "idle": Habit(
+        "the app is open, but nobody looks: stores the message, never reads",
+        is_linked=True,
+        acks_in_ms=0,
+        reads_in_ms=None,
+    ),
+    "phoneless": Habit("has no phone: nothing but an SMS reaches them", devices=0),
 }

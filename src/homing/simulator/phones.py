@@ -4,8 +4,10 @@ When it does something follows the clock; that it is done goes over real sockets
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +25,7 @@ from homing.telemetry import LogEvent, logger
 LINGERS_MS: Final = 20_000
 """How long a phone that was woken stays connected after the last thing it did."""
 _AGAIN_MS: Final = 5_000
+_is_plain: Final = re.compile(r"[A-Za-z0-9._-]{1,60}").fullmatch
 _FAULTS: Final = (OSError, TimeoutError, DeviceError)
 
 
@@ -49,15 +52,15 @@ class Phone:
         service: SimulatedPush,
     ) -> None:
         self.name = name
+        self.account = account
         self.habit = habit
+        self.platform: Platform = platform
         self.stored: dict[str, Message] = {}
         """By id, in the order in which they were stored."""
         self.read: list[str] = []
         self.told: list[Event] = []
         """What else came: read elsewhere, gone, sent."""
-        self._account = account
         self._clock = clock
-        self._platform = platform
         self._service = service
         self._device = Device(account.url, account.app_key, name=name, platform=platform)
         self._link: Link = (PollLink if habit.is_polling else SocketLink)(self._device)
@@ -65,13 +68,14 @@ class Phone:
         self._alarms: set[Alarm] = set()
         self._linger: Alarm | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
+        self._prefix = f"{clock.now_ms():x}"  # a store may remember what an earlier process sent
         self._sent = 0
         self._is_closed = False
 
     async def start(self) -> None:
-        """Log in, register for push, and connect where the habit is to be connected."""
-        self._device.device_id = f"sim-{self.name}"
-        await self._device.login(self._account.identifier, self._account.password)
+        """Log in, register for push, and connect where the habit is to be connected. Again: as if installed anew."""
+        self._device.device_id = _device_id(self.name)
+        await self._device.login(self.account.identifier, self.account.password)
         token = await self._register()
         self._service.register(token, Line(self._woken, self.habit.push))
         if self.habit.is_linked:
@@ -106,10 +110,17 @@ class Phone:
                 await self._say("read", [one for one in self.stored if one not in self.read])
             case "send":
                 await self._online()
-                self._sent += 1
-                await self._link.send(text, f"{self.name}-{self._sent}")
+                await self._link.send(text, self._next_ref())
             case _:
                 raise ValueError(f"{what!r} is nothing a phone can do: online, offline, ack, read, send")
+
+    async def write(self, text: str, channel: str | None = None) -> str:
+        """Send a message to the application without a live link; return its id once it is on the server's disk."""
+        return await self._device.post(text, channel=channel, client_ref=self._next_ref())
+
+    def _next_ref(self) -> str:
+        self._sent += 1
+        return f"{self._prefix}-{self._sent}"
 
     def _woken(self, _push: PushRequest) -> None:
         wakes_in_ms = self.habit.wakes_in_ms
@@ -177,12 +188,12 @@ class Phone:
     async def _register(self) -> str:
         """Hand over this phone's push token; return it as push services will be told it."""
         token = f"simulated-{self.name}"
-        if self._platform != "web":
-            await self._device.set_push_token(self._platform, token)
+        if self.platform != "web":
+            await self._device.set_push_token(self.platform, token)
             return token
         subscription = {"endpoint": f"https://push.simulated/{token}", "keys": {"auth": "", "p256dh": ""}}
         wish = {"platform": "web", "subscription": subscription}
-        await call(self._account.url, "PUT", "/device/1/push-token", token=self._device.token, body=wish)
+        await call(self.account.url, "PUT", "/device/1/push-token", token=self._device.token, body=wish)
         return msgspec.json.encode(subscription).decode()
 
     def _later(self, after_ms: int, doing: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -210,3 +221,8 @@ class Phone:
         task = asyncio.get_running_loop().create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _device_id(name: str) -> str:
+    """Return the id that this phone asks for at each log-in: its name, as far as an id may be one."""
+    return f"sim-{name if _is_plain(name) else sha256(name.encode()).hexdigest()[:32]}"

@@ -69,7 +69,7 @@ class Receiver:
         """Called after each request was answered or cut off."""
         self.path = f"/{name}"
         self.port = 0
-        self._signer = None if secret is None else Signer(secret)
+        self._signers: tuple[Signer, ...] = () if secret is None else (Signer(secret),)
         self._rng = random.Random(seed)
         self._behaviour = behaviour(is_told)
         self._asked = 0
@@ -82,9 +82,9 @@ class Receiver:
         """Where callbacks are to be sent."""
         return f"http://127.0.0.1:{self.port}{self.path}"
 
-    def trust(self, secret: str) -> None:
-        """Check signatures with this secret from now on."""
-        self._signer = Signer(secret)
+    def trust(self, *secrets: str) -> None:
+        """Check signatures with these secrets from now on: one of them must fit."""
+        self._signers = tuple(map(Signer, secrets))
 
     async def start(self, port: int = 0) -> None:
         """Listen on loopback; port 0 takes a free one."""
@@ -144,9 +144,9 @@ class Receiver:
             caught.notification = decode(caught.method, caught.raw_query, content_type, caught.body)
         except ContractError as fault:
             faults.append(f"not a callback: {fault}")
-        if self._signer is not None:
+        if self._signers:
             try:
-                verify(caught.headers, caught.payload, [self._signer], time.time())
+                verify(caught.headers, caught.payload, self._signers, time.time())
             except NotVerified as fault:
                 faults.append(f"signature: {fault}")
         caught.faults = tuple(faults)

@@ -140,7 +140,14 @@ class World:
         return receiver
 
     async def endpoint(
-        self, app: Application, url: str, form: str, *, description: str, secret: str | None = None
+        self,
+        app: Application,
+        url: str,
+        form: str,
+        *,
+        description: str,
+        secret: str | None = None,
+        kind: str = "status",
     ) -> EndpointMade:
         """Point an endpoint of this description to ``url``: the one there is if its ``secret`` is known, else a new one."""
         path = f"/1/apps/{app.id}/endpoints"
@@ -151,7 +158,7 @@ class World:
                 await self.backend.ask("PATCH", f"{path}/{one['id']}", {"url": url, "form": form})
                 return EndpointMade(one["id"], secret)
             await self.backend.ask("DELETE", f"{path}/{one['id']}")
-        wish = {"url": url, "form": form, "description": description}
+        wish = {"url": url, "form": form, "description": description, "kind": kind}
         made = await self.backend.ask("POST", path, wish)
         return EndpointMade(made["id"], made["secret"])
 
