@@ -92,6 +92,27 @@ def test_dev_forwards_to_ones_own_application(tmp_path: Path, customer: Any) -> 
         assert dev.end(signal.SIGTERM)[0] == 0
 
 
+def test_dev_has_an_inbox_beside_its_endpoint(tmp_path: Path, customer: Any) -> None:
+    """What a phone sends comes to the same receiver, signed with the inbox's secret; both are there again after a restart."""
+    words = ("dev", "--listen", "127.0.0.1:0", "--forward-to", f"http://127.0.0.1:{customer.server_port}/h")
+    kept: list[tuple[str, str]] = []
+    for count in (1, 2):
+        with running(tmp_path, *words) as dev:
+            secret = dev.until(r"incoming +→ the same.* (whsec_\S+)$")[1]
+            held = json.loads((tmp_path / ".homing" / "dev.json").read_text())
+            assert held["inboxSecret"] == secret
+            kept.append((run(tmp_path, "inboxes", "list").stdout.split("\t")[0], secret))
+            order = json.dumps({"do": "send", "text": "two minutes!"}).encode()
+            asked = urllib.request.Request(f"{held['url']}/sim/1/phones/ann", order)
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                assert answer.status == 200
+            dev.until(r"ann +incoming message +→ 204")
+            assert len(customer.got) == count + 1  # the first of all was answered 500, and came again
+            assert json.loads(customer.got[-1][2])["text"] == "two minutes!"
+            assert dev.end(signal.SIGTERM)[0] == 0
+    assert kept[0] == kept[1]
+
+
 def test_dev_keeps_its_store_and_its_secret(tmp_path: Path) -> None:
     """Started again in the same place it has the same messages, and the endpoint signs with the same secret."""
     kept = tmp_path / ".homing" / "dev.json"

@@ -144,6 +144,7 @@ BAD: list[tuple[int, list[str]]] = [
     (2, ["sign", "--query", "a=1", "--secret", "short"]),
     (2, ["sign", "--query", "a=1"]),
     (2, ["play", "--behaviour", "wrong"]),
+    (2, ["play", "--port", "0", "--secret", "short"]),
     (2, ["play", "--port", "70000"]),
 ]
 

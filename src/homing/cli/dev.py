@@ -32,7 +32,7 @@ from homing.node import Node
 from homing.server import bind
 from homing.simulator.clock import SkipClock, VirtualClock
 from homing.simulator.home import ends_of
-from homing.simulator.world import Application, EndpointMade, World
+from homing.simulator.world import Application, World
 
 APP_ID: Final = 1
 RETRY_DELAYS_S: Final = (1, 3, 10, 10, 30, 30, 60, 60, 60, 60, 60)
@@ -40,6 +40,7 @@ RETRY_DELAYS_S: Final = (1, 3, 10, 10, 30, 30, 60, 60, 60, 60, 60)
 _QUIET_LOGS: Final = {"HOMING_TELEMETRY__LOG_FORMAT": "text", "HOMING_TELEMETRY__LOG_LEVEL": "warning"}
 """What the environment says unless it says otherwise: the feed tells people what happens."""
 _ENDPOINT: Final = "homing dev"
+_INBOX: Final = "homing dev, what phones send"
 _RECEIVER: Final = "receiver"
 
 
@@ -110,13 +111,14 @@ async def _run(wish: Wish, settings: Settings) -> int:
         url = f"http://{host}:{port}"
         world.attach(host, port, node.admin_token, {"node": node.is_quiet})
         app = await world.application(APP_ID, "demo")
-        target, made = await _endpoint(world, app, wish)
+        target, secret, inbox_secret = await _endpoints(world, app, wish)
         await world.people(app)
-        _remember(wish.data, url, node.admin_token, app, made.secret)
+        _remember(wish.data, url, node.admin_token, app, secret, inbox_secret)
         if wish.is_quiet:
             print(url, flush=True)
         else:
-            print(panel(wish, url, node.admin_token, target, made.secret, RETRY_DELAYS_S), flush=True)
+            secrets = (secret, inbox_secret)
+            print(panel(wish, url, node.admin_token, target, secrets, RETRY_DELAYS_S), flush=True)
         if wish.opens_page:
             asyncio.get_running_loop().run_in_executor(None, webbrowser.open, f"{url}/")
         return await ended
@@ -128,16 +130,16 @@ def _clock(kind: str) -> Clock:
     return VirtualClock(time.time_ns() // 1_000_000) if kind == "virtual" else RealClock()
 
 
-async def _endpoint(world: World, app: Application, wish: Wish) -> tuple[str, EndpointMade]:
-    """Point the demo application's endpoint to the receiver that is wanted; return its URL and the endpoint."""
-    known = _known_secret(wish.data)
-    if wish.forward_to is not None:
-        made = await world.endpoint(app, wish.forward_to, wish.form, description=_ENDPOINT, secret=known)
-        return wish.forward_to, made
-    receiver = await world.receiver(_RECEIVER)
-    made = await world.endpoint(app, receiver.url, wish.form, description=_ENDPOINT, secret=known)
-    receiver.trust(made.secret)
-    return receiver.url, made
+async def _endpoints(world: World, app: Application, wish: Wish) -> tuple[str, str, str]:
+    """Point the demo application's endpoint and inbox to the receiver that is wanted; return its URL, and their secrets."""
+    receiver = None if wish.forward_to is not None else await world.receiver(_RECEIVER)
+    target = wish.forward_to or (receiver.url if receiver is not None else "")
+    known, known_inbox = _known_secret(wish.data, "secret"), _known_secret(wish.data, "inboxSecret")
+    made = await world.endpoint(app, target, wish.form, description=_ENDPOINT, secret=known)
+    inbox = await world.endpoint(app, target, wish.form, description=_INBOX, secret=known_inbox, kind="inbox")
+    if receiver is not None:
+        receiver.trust(made.secret, inbox.secret)
+    return target, made.secret, inbox.secret
 
 
 def _make_folder(data: Path) -> None:
@@ -149,16 +151,16 @@ def _make_folder(data: Path) -> None:
             raise usage(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _known_secret(data: Path) -> str | None:
-    """The endpoint's secret as the run before kept it; None when that was about another store."""
+def _known_secret(data: Path, name: str) -> str | None:
+    """A secret as the run before kept it; None when that was about another store."""
     try:
         held = json.loads(DEV_FILE.read_text("utf-8"))
-        return str(held["secret"]) if held["data"] == str(data.absolute()) else None
+        return str(held[name]) if held["data"] == str(data.absolute()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(data: Path, url: str, token: str, app: Application, secret: str) -> None:
+def _remember(data: Path, url: str, token: str, app: Application, secret: str, inbox_secret: str) -> None:
     """Write ``.homing/dev.json`` (0600), whole or not at all: the verbs beside this one read it."""
     held = {
         "url": url,
@@ -166,6 +168,7 @@ def _remember(data: Path, url: str, token: str, app: Application, secret: str) -
         "appId": app.id,
         "appKey": app.app_key,
         "secret": secret,
+        "inboxSecret": inbox_secret,
         "data": str(data.absolute()),
     }
     new = DEV_FILE.with_suffix(f".{os.getpid()}")

@@ -32,8 +32,10 @@ class Wish(msgspec.Struct, frozen=True):
     is_quiet: bool
 
 
-def panel(asked: Wish, url: str, token: str, target: str, secret: str, delays_s: Sequence[float]) -> str:
-    """Return the panel; every line of it can be used as it stands."""
+def panel(
+    asked: Wish, url: str, token: str, target: str, secrets: tuple[str, str], delays_s: Sequence[float]
+) -> str:
+    """Return the panel; every line of it can be used as it stands. ``secrets`` are the endpoint's and the inbox's."""
     homing = command()
     people = " · ".join(f"{name} {habit}" for name, habit, *_ in PEOPLE)
     body = '{"mobileAppId":1,"text":"Your parcel is here","recipients":[{"identifier":"ann"}]}'
@@ -43,7 +45,8 @@ def panel(asked: Wish, url: str, token: str, target: str, secret: str, delays_s:
         "",
         f"  page        {url}/",
         f"  API         {url}/1    token  {token}",
-        f"  callbacks → {harmless(target)}{to}    form  {asked.form}    secret  {secret}",
+        f"  callbacks → {harmless(target)}{to}    form  {asked.form}    secret  {secrets[0]}",
+        f"  incoming  → the same; what phones send is signed with    secret  {secrets[1]}",
         f"  retries     after {', '.join(f'{delay:g} s' for delay in delays_s[:3])} … {len(delays_s) + 1} tries: quicker than in production",
         f"  phones      {people}",
     ]
@@ -54,6 +57,7 @@ def panel(asked: Wish, url: str, token: str, target: str, secret: str, delays_s:
         f"  Try   curl -s {url}/1/messages -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\",
         f"             -d {shlex.quote(body)}",
         f'  or    {homing} send --to ann "Your parcel is here" --wait read',
+        f"        {homing} trigger fallbackDelivered",
     ]
     if asked.clock != "real":
         lines.append(f"        {homing} clock +15m")

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from homing.cli.render import harmless, say
@@ -15,9 +15,10 @@ RAW_CHARS = 2_000
 """How much of a request is shown raw."""
 
 
-async def played(port: int, behaviour: str, secret: str | None) -> int:
+async def played(port: int, behaviour: str, secrets: Sequence[str]) -> int:
     """Receive until a signal and return the exit code; `OSError` when the port is taken."""
-    receiver = Receiver("play", secret=secret, is_told=behaviour)
+    receiver = Receiver("play", is_told=behaviour)
+    receiver.trust(*secrets)
     books: defaultdict[tuple[str, str], Book] = defaultdict(Book)
 
     def show(caught: Caught) -> None:

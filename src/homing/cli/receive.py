@@ -13,8 +13,7 @@ import uuid_utils
 from homing.cli.captured import Captured, from_curl, from_parts, from_request
 from homing.cli.exits import CliError, ExitCode, usage
 from homing.cli.render import Out, Style, harmless, plain, say, style_for
-from homing.cli.secrets import read_secret
-from homing.cli.target import find_dev
+from homing.cli.secrets import SecretFileInOption, SecretOption, callback_secrets, read_secret
 from homing.contract.decode import read
 from homing.contract.diagnosis import diagnose
 from homing.contract.errors import BadSecret, ContractError, NotVerified, Undecodable
@@ -30,13 +29,6 @@ from homing.contract.signature import (
     verify as check,
 )
 
-SecretOption = Annotated[
-    str | None,
-    typer.Option("--secret", metavar="whsec_…", help="The endpoint's; without it that of `homing dev`."),
-]
-SecretFileInOption = Annotated[
-    Path | None, typer.Option("--secret-file", metavar="FILE", help="Read the secret from there.")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -67,7 +59,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> int:
     """Check the signature of a callback. When it does not fit, say what happened to the request on its way."""
-    secrets = [_secret(secret, secret_file)]
+    secrets = callback_secrets(secret, secret_file)
     captured = _captured(request, body, headers, query, curl)
     now_s = time.time()
     tolerance_s = None if any_age else TOLERANCE_S
@@ -169,19 +161,6 @@ def _bytes(name: str, flag: str) -> bytes:
         raise usage(f"{flag}: {name} cannot be read: {error.strerror}") from error
 
 
-def _secret(secret: str | None, file: Path | None) -> str:
-    if secret is not None and file is not None:
-        raise usage("give --secret or --secret-file, not both")
-    if file is not None:
-        return read_secret(file)
-    if secret is not None:
-        return secret
-    dev = find_dev(Path.cwd())
-    if dev is None:
-        raise usage("which secret? give --secret-file FILE")
-    return dev.secret
-
-
 def sign(
     secret: SecretOption = None,
     secret_file: SecretFileInOption = None,
@@ -204,7 +183,7 @@ def sign(
     said = webhook_id if webhook_id is not None else f"msg_{uuid_utils.uuid7().hex}"
     at_s = timestamp if timestamp is not None else int(time.time())
     try:
-        signature = Signer(_secret(secret, secret_file)).sign(said, at_s, payload)
+        signature = Signer(callback_secrets(secret, secret_file)[0]).sign(said, at_s, payload)
     except ContractError as fault:
         raise usage(str(fault)) from fault
     headers = {ID_HEADER: said, TIMESTAMP_HEADER: str(at_s), SIGNATURE_HEADER: signature}
@@ -238,14 +217,16 @@ def play(
     except ValueError as error:
         raise usage(str(error)) from error
     try:
-        key = _secret(secret, secret_file)
+        secrets = callback_secrets(secret, secret_file)
     except CliError:
         if secret is not None or secret_file is not None:
             raise
         say("no secret given: signatures are not checked")
-        key = None
+        secrets = []
     try:
-        return asyncio.run(played(port, behaviour, key))
+        return asyncio.run(played(port, behaviour, secrets))
+    except BadSecret as fault:
+        raise usage(str(fault)) from fault
     except OSError as error:
         raise usage(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
 

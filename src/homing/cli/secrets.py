@@ -11,10 +11,19 @@ import typer
 
 from homing.cli.exits import usage
 from homing.cli.render import Item, Out, Style, say
+from homing.cli.target import find_dev
 from homing.cli.times import exact_seconds
 
 GraceOption = Annotated[
     str, typer.Option("--grace", metavar="24h|none", help="So long the old secret signs as well.")
+]
+
+SecretOption = Annotated[
+    str | None,
+    typer.Option("--secret", metavar="whsec_…", help="The endpoint's; without it that of `homing dev`."),
+]
+SecretFileInOption = Annotated[
+    Path | None, typer.Option("--secret-file", metavar="FILE", help="Read the secret from there.")
 ]
 
 
@@ -86,3 +95,17 @@ def old_one(rotated: Item) -> str:
     """Say what becomes of the secret before."""
     until = rotated["previousValidUntil"]
     return "the old secret signs no more" if until is None else f"the old secret signs too until {until}"
+
+
+def callback_secrets(secret: str | None, file: Path | None) -> list[str]:
+    """Return what callbacks are signed with: what was given, else the secrets of `homing dev`, the endpoint's first."""
+    if secret is not None and file is not None:
+        raise usage("give --secret or --secret-file, not both")
+    if file is not None:
+        return [read_secret(file)]
+    if secret is not None:
+        return [secret]
+    dev = find_dev(Path.cwd())
+    if dev is None:
+        raise usage("which secret? give --secret-file FILE")
+    return [dev.secret] if dev.inbox_secret is None else [dev.secret, dev.inbox_secret]

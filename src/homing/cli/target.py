@@ -20,6 +20,7 @@ class Dev(NamedTuple):
     app_id: int
     app_key: str
     secret: str
+    inbox_secret: str | None = None
 
 
 class Target(NamedTuple):
@@ -54,6 +55,7 @@ def _dev(path: Path, text: str) -> Dev:
             int(held["appId"]),
             str(held["appKey"]),
             str(held["secret"]),
+            held.get("inboxSecret"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise usage(f"{path} is damaged; `homing dev` writes it anew") from error
