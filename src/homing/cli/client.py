@@ -135,25 +135,10 @@ class Client:
             self._connection.request(method, target, payload, headers)
             answer = self._connection.getresponse()
             return answer.status, dict(_lower(answer.getheaders())), answer.read()
-        except TimeoutError as error:
-            line = f"{url} did not answer in {self._connection.timeout:.0f} s"
-            raise CliError(ExitCode.UNREACHABLE, line) from error
-        except ssl.SSLError as error:
-            raise CliError(ExitCode.UNREACHABLE, f"{url}: TLS: {error.reason or error}") from error
-        except socket.gaierror as error:
-            raise CliError(
-                ExitCode.UNREACHABLE, f"{url}: this name is not known ({error.strerror})"
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(
+                url, error, self._connection.timeout or TIMEOUT_S, "; is the server running?"
             ) from error
-        except OSError as error:
-            why = (error.strerror or str(error) or type(error).__name__).lower()
-            raise CliError(
-                ExitCode.UNREACHABLE, f"cannot reach {url}: {why}; is the server running?"
-            ) from error
-        except http.client.InvalidURL as error:
-            raise usage(f"{url!r} is no address of a server") from error
-        except http.client.HTTPException as error:
-            why = type(error).__name__
-            raise CliError(ExitCode.UNREACHABLE, f"{url} does not speak HTTP as expected ({why})") from error
 
     def _wait(self, timeout_s: float) -> None:
         self._connection.timeout = timeout_s
@@ -178,6 +163,25 @@ class Client:
                 line = f"{self._target.url} answered {status}; what is in front of the server cannot reach it"
             return Refused(status, line, problem)
         return Refused(status, f"{detail} ({code})", problem)
+
+
+def unreachable(url: str, error: Exception, timeout_s: float, hint: str = "") -> CliError:
+    """Return what is told when no answer came from ``url``; ``hint`` is for those who could not even connect."""
+    match error:
+        case TimeoutError():
+            line = f"{url} did not answer in {timeout_s:.0f} s"
+        case ssl.SSLError():
+            line = f"{url}: TLS: {error.reason or error}"
+        case socket.gaierror():
+            line = f"{url}: this name is not known ({error.strerror})"
+        case OSError():
+            why = (error.strerror or str(error) or type(error).__name__).lower()
+            line = f"cannot reach {url}: {why}{hint}"
+        case http.client.InvalidURL():
+            return usage(f"{url!r} is no address of a server")
+        case _:
+            line = f"{url} does not speak HTTP as expected ({type(error).__name__})"
+    return CliError(ExitCode.UNREACHABLE, line)
 
 
 def _lower(headers: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:

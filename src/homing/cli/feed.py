@@ -14,7 +14,7 @@ from homing.contract.errors import Undecodable
 from homing.contract.notification import StatusNotification
 
 _STATUS_WIDTH: Final = 22
-_NAME_WIDTH: Final = 6
+_NAME_WIDTH: Final = 5
 _ANSWER_CHARS: Final = 100
 
 
@@ -37,7 +37,7 @@ class Try(msgspec.Struct, frozen=True):
         parts = [
             f"{moment:%H:%M:%S}.{now_ms % 1000:03d}",
             f"…{self.message_id[-4:]}",
-            f"{self.recipient:<{_NAME_WIDTH}}{self.what:<{_STATUS_WIDTH}} → {self.answered:<7} {self.took_ms:>4} ms",
+            f"{self.recipient:<{_NAME_WIDTH}} {self.what:<{_STATUS_WIDTH}} → {self.answered:<7} {self.took_ms:>4} ms",
         ]
         if self.next_s is not None:
             parts.append(f"try {self.number} of {self.tries}, next in {self.next_s:g} s")

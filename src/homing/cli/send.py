@@ -123,7 +123,7 @@ def request(
             "notificationText": title,
             "messageRef": ref,
             "channel": channel,
-            "optionalData": _pairs(data) or None,
+            "optionalData": pairs(data, "--data") or None,
             "ttlSeconds": None if expire is None else seconds(expire, "--expire"),
             "fallback": _fallback(fallback, fallback_after),
             "notifyCallback": _callback(callback, callback_method),
@@ -172,14 +172,15 @@ def _people(given: list[str] | None) -> list[str]:
     return people
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(given: list[str], flag: str) -> dict[str, str]:
+    """Return what a flag's ``key=value`` words say; a value may be empty."""
+    found: dict[str, str] = {}
     for one in given:
         key, equals, value = one.partition("=")
         if not key or not equals:
-            raise usage(f"--data: {one[:40]!r} is not key=value")
-        pairs[key] = value
-    return pairs
+            raise usage(f"{flag}: {one[:40]!r} is not key=value")
+        found[key] = value
+    return found
 
 
 def _present(properties: Doc) -> Doc:
