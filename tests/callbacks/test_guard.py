@@ -46,6 +46,7 @@ REFUSED = {
     "jar:http://example.com!/": "scheme",
     "unix:/run/x": "scheme",
     "javascript:alert(1)": "scheme",
+    "httpſ://example.com/": "scheme",
     "http:/example.com/": "shape",
     "http:example.com": "shape",
     "https:": "shape",
@@ -243,7 +244,7 @@ def test_an_opened_literal_is_saved() -> None:
             "nas.home.arpa",
             "x.onion",
         ),
-        *("intranet", "metadata", "host.docker.internal"),
+        *("intranet", "metadata", "host.docker.internal", "localhost.localdomain", "kubernetes.default.svc"),
     ],
 )
 def test_special_names_need_the_operator(host: str) -> None:

@@ -28,9 +28,15 @@ _BAD_PORTS = (
 BAD_PORTS = frozenset(map(int, _BAD_PORTS.split()))
 
 # Names that mean this machine, or a network that is not the public internet (RFC 6761, 6762, 7686, 8375, 9476).
-SPECIAL_NAMES = ("localhost", "local", "internal", "home.arpa", "onion", "alt", "metadata")
+# The last two are /etc/hosts' localhost.localdomain and what a Kubernetes resolver completes (api.default.svc).
+SPECIAL_NAMES = (
+    *("localhost", "local", "internal", "home.arpa", "onion", "alt", "metadata"),
+    *("localdomain", "svc"),
+)
 
-_SHAPE = re.compile(r"(https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
+# ASCII: to IGNORECASE alone, ſ would be an s.
+_SHAPE = re.compile(r"(https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE | re.ASCII)
+_OPEN = "the operator may open it (callbacks.allow)"
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -100,7 +106,7 @@ def parse_url(url: str) -> ParsedUrl:
         raise UrlRefused("shape", "the URL must look like https://host/path")
     scheme, authority, path, query = shape[1].lower(), shape[2], shape[3] or "/", shape[4]
     if "@" in authority:
-        raise UrlRefused("userinfo", "a user name or password in the URL is not allowed")
+        raise UrlRefused("userinfo", "a user name or password in the URL is not allowed: set auth instead")
     host, literal, port = _authority(authority, DEFAULT_PORTS[scheme])
     if _PATH.fullmatch(path) is None:
         raise UrlRefused("path", "the path holds a character that must be percent-encoded")
@@ -118,9 +124,9 @@ def check_saved_url(url: str, policy: AddressPolicy) -> ParsedUrl:
     parsed = parse_url(url)
     if parsed.literal:
         if policy.refuses(parsed.host) is not None:
-            raise UrlRefused("address", "callbacks to this address are refused")
+            raise UrlRefused("address", f"callbacks to this address are refused: it is not public; {_OPEN}")
     elif _is_special(parsed.host) and not _may_name(parsed.host, policy):
-        raise UrlRefused("name", "callbacks to this name are refused")
+        raise UrlRefused("name", f"callbacks to this name are refused: it is not public; {_OPEN}")
     if key := holds_contract_key(parsed.query or ""):
         raise UrlRefused("keys", f"the query may not hold the contract's own key {key}")
     return parsed
