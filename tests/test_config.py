@@ -230,6 +230,7 @@ def test_parts_of_the_roles_are_not_yet(roles: str) -> None:
         ("HOMING_CALLBACKS__USER_AGENT", "a\r\nb: c", "callbacks.user_agent"),
         ("HOMING_CALLBACKS__ALLOW", "10.0.0.1/8", "callbacks.allow"),
         ("HOMING_CALLBACKS__ALLOW", "http://x", "callbacks.allow"),
+        ("HOMING_CALLBACKS__ALLOW", "☃.example", "callbacks.allow"),
         (
             "HOMING_TELEMETRY__LOG_LEVEL",
             "loud",

@@ -6,8 +6,9 @@ import socket
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.callbacks.ranges import METADATA, beside, inside, lies_inside
 
-from homing.callbacks.addresses import TABLE, AddressPolicy, Opens
+from homing.callbacks.addresses import TABLE, Address, AddressPolicy, Opens
 
 PUBLIC = [
     *(
@@ -158,6 +159,46 @@ def test_loopback_is_opened_by_a_part_of_its_network_and_only_that_part() -> Non
     assert AddressPolicy(["127.0.0.0/8"]).refuses("127.3.2.1") is None
 
 
+@pytest.mark.parametrize("address", METADATA)
+def test_a_metadata_service_is_opened_by_its_own_address_alone(address: str) -> None:
+    """Also those that lie in a private range: neither that range, nor the switch, nor a host's name opens them."""
+    wide = ["10.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "fc00::/7", "fd00::/8", "h.example"]
+    policy = AddressPolicy(wide, dangerous_allow_private=True)
+    assert policy.refuses(address)
+    assert policy.refuses(address, "h.example")
+    assert AddressPolicy([address]).refuses(address) is None
+
+
+def test_the_table_and_the_list_of_the_tests_agree() -> None:
+    """Two lists, written down apart, give the same verdict on every edge and beside it."""
+    policy = AddressPolicy()
+    assert [address for _family, address in inside() if policy.refuses(address) is None] == []
+    assert [address for address in beside() if policy.refuses(address)] == []
+
+
+@given(st.ip_addresses())
+def test_the_table_and_the_list_of_the_tests_agree_everywhere(address: Address) -> None:
+    """So they do on any address; both leave most of IPv4 and of 2000::/3 open."""
+    assert (AddressPolicy().refuses(str(address)) is not None) is lies_inside(str(address))
+
+
+def test_what_the_operator_opened_is_told_from_what_is_public() -> None:
+    """Only what a range, a host or the switch names is opened; a refused or simply public address is not."""
+    policy = AddressPolicy(["8.8.8.0/24", "10.0.0.0/8", "h.example"], dangerous_allow_private=True)
+    opened = ["8.8.8.8", "10.1.1.1", "192.168.1.1"]
+    assert all(policy.opens(address) for address in opened)
+    assert not any(policy.opens(address) for address in ("1.1.1.1", "127.0.0.1", "::ffff:8.8.8.8", "junk"))
+    assert policy.opens("1.1.1.1", "h.example")
+    assert not policy.opens("1.1.1.1", "other.example")
+
+
+def test_a_host_is_opened_however_it_is_written() -> None:
+    """The operator may write a name in upper case or in its own script; the guard asks by A-labels."""
+    policy = AddressPolicy(["Bücher.Example", "LOCALHOST"])
+    assert policy.hosts == {"xn--bcher-kva.example", "localhost"}
+    assert policy.refuses("10.0.0.1", "xn--bcher-kva.example") is None
+
+
 @pytest.mark.parametrize(
     "address",
     ["::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1", "224.0.0.1", "0.0.0.0", "2001::1"],
@@ -196,7 +237,7 @@ def test_a_named_host_opens_its_addresses_for_itself_alone() -> None:
     assert policy.refuses("::1", "localhost") is None
 
 
-@pytest.mark.parametrize("entry", ["10.0.0.1/8", "127.0.0.1/64", "", "example.com/24"])
+@pytest.mark.parametrize("entry", ["10.0.0.1/8", "127.0.0.1/64", "", "example.com/24", "☃.example"])
 def test_a_wrong_range_is_an_error_at_start(entry: str) -> None:
     """A range that cannot be read, or has bits behind its prefix, is a ValueError and not silently a name."""
     with pytest.raises(ValueError):

@@ -11,7 +11,9 @@ outright: it is never unwrapped and no setting opens it.
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, assert_never
+
+import idna
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -47,7 +49,12 @@ TABLE: tuple[Refused, ...] = (
         ("169.254.0.0/16", "link-local and metadata"),
         ("168.63.129.16/32", "metadata"),  # Azure
         ("100.100.100.200/32", "metadata"),  # Alibaba
+        ("100.96.0.96/32", "metadata"),  # Volcengine
         ("192.0.0.192/32", "metadata"),  # Oracle
+        ("fd00:42::42/128", "metadata"),  # Scaleway
+        ("fd00:100::100:200/128", "metadata"),  # Alibaba
+        ("fd00:a9fe:a9fe::1/128", "metadata"),  # Linode
+        ("fd00:c1::a9fe:a9fe/128", "metadata"),  # Oracle
         ("fd00:ec2::/32", "metadata"),  # AWS
         ("fd20:ce::254/128", "metadata"),  # Google
         ("fe80::/10", "link-local"),
@@ -105,6 +112,13 @@ _LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214: the upper half of an interface identifier
 
 
+class _Verdict(NamedTuple):
+    """What a policy says about an address: why it is refused, or None; and whether it is the operator who opened it."""
+
+    reason: str | None
+    is_opened: bool
+
+
 class AddressPolicy:
     """Says whether an address may be dialled; the operator's, one per deployment, never a tenant's.
 
@@ -112,7 +126,7 @@ class AddressPolicy:
     metadata addresses only by being named exactly (127.0.0.1/32; a part of 127.0.0.0/8 counts): 0.0.0.0/0 does not
     open them. A host opens, for that host alone, whatever ranges could open; of loopback only the name ``localhost``
     does. ``dangerous_allow_private`` opens the private ranges to every tenant. Raises ValueError for a range that has
-    bits set behind its prefix length.
+    bits set behind its prefix length, and for an international name that is none.
     """
 
     def __init__(self, allow: Sequence[str] = (), *, dangerous_allow_private: bool = False) -> None:
@@ -124,10 +138,10 @@ class AddressPolicy:
             except ValueError:
                 if "/" in entry or not entry:
                     raise
-                hosts.add(entry.lower())
+                hosts.add(_canonical(entry))
         self.hosts = frozenset(hosts)
         self.dangerous_allow_private = dangerous_allow_private
-        self._known: dict[tuple[str | bytes, bool, bool], str | None] = {}
+        self._known: dict[tuple[str | bytes, bool, bool], _Verdict] = {}
 
     def refuses(self, ip: str | bytes, host: str = "") -> str | None:
         """Return why ``ip`` must not be dialled, in a word or two, or None when it may.
@@ -135,6 +149,13 @@ class AddressPolicy:
         ``ip`` is text as inet_ntop writes it, or 4 or 16 bytes; ``host`` is the canonical name being looked up, empty
         for a literal address. Anything that is no address is refused.
         """
+        return self._verdict(ip, host).reason
+
+    def opens(self, ip: str | bytes, host: str = "") -> bool:
+        """Say whether ``ip`` may be dialled because the operator said so, and not only because it is public."""
+        return self._verdict(ip, host).is_opened
+
+    def _verdict(self, ip: str | bytes, host: str) -> _Verdict:
         named = host in self.hosts
         key = (ip, named, named and host == "localhost")
         if key not in self._known:
@@ -143,32 +164,44 @@ class AddressPolicy:
             self._known[key] = self._judge(ip, named=named, localhost=key[2])
         return self._known[key]
 
-    def _judge(self, ip: str | bytes, *, named: bool, localhost: bool) -> str | None:
+    def _judge(self, ip: str | bytes, *, named: bool, localhost: bool) -> _Verdict:
         try:
             address = ip_address(ip)
         except ValueError:
-            return "not an address"
+            return _Verdict("not an address", is_opened=False)
         if isinstance(address, IPv6Address):
             if address.scope_id is not None and not address.is_link_local:
-                return "scoped"
+                return _Verdict("scoped", is_opened=False)
             if int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
-                return "ISATAP"
+                return _Verdict("ISATAP", is_opened=False)
         row = next((row for row in TABLE if address in row.network), None)
-        if row is None or self._opens(row, address, named=named, localhost=localhost):
-            return None
-        return row.reason
-
-    def _opens(self, row: Refused, address: Address, *, named: bool, localhost: bool) -> bool:
-        if row.opens is Opens.NEVER:
-            return False
         covering = [network for network in self._networks if address in network]
-        if row.opens is Opens.EXACTLY:
-            if localhost and row.reason == "loopback":
-                return True
-            return any(network.num_addresses == 1 or _within_loopback(network) for network in covering)
-        if row.opens is Opens.PRIVATE and self.dangerous_allow_private:
-            return True
-        return named or bool(covering)
+        if row is None:
+            return _Verdict(None, is_opened=named or bool(covering))
+        if self._opens(row, covering, named=named, localhost=localhost):
+            return _Verdict(None, is_opened=True)
+        return _Verdict(row.reason, is_opened=False)
+
+    def _opens(self, row: Refused, covering: list[Network], *, named: bool, localhost: bool) -> bool:
+        match row.opens:
+            case Opens.NEVER:
+                return False
+            case Opens.EXACTLY:
+                if localhost and row.reason == "loopback":
+                    return True
+                return any(network.num_addresses == 1 or _within_loopback(network) for network in covering)
+            case Opens.PRIVATE:
+                return self.dangerous_allow_private or named or bool(covering)
+            case Opens.RANGE:
+                return named or bool(covering)
+            case _:
+                assert_never(row.opens)
+
+
+def _canonical(name: str) -> str:
+    """Return a host as the guard writes it: lower case, A-labels."""
+    name = name.lower()
+    return name if name.isascii() else idna.encode(name).decode("ascii")
 
 
 def _within_loopback(network: Network) -> bool:

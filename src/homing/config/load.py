@@ -201,3 +201,14 @@ def _judge_allow(entry: str) -> None:
             raise ConfigError(
                 f"callbacks.allow: {entry!r} is neither a host nor a range ({error})"
             ) from error
+        if not entry.isascii():
+            _judge_international(entry)
+
+
+def _judge_international(host: str) -> None:
+    import idna  # a big table that nearly no start needs
+
+    try:
+        idna.encode(host.lower())
+    except UnicodeError as error:
+        raise ConfigError(f"callbacks.allow: {host!r} is no international name ({error})") from error
