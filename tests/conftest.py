@@ -4,6 +4,7 @@ The guard sees Python's sockets and uvloop's connections. libcurl dials by itsel
 table is what tests rely on.
 """
 
+import io
 import ipaddress
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import uvloop
+
+from homing.telemetry import configure
 
 LOCAL_NAMES = frozenset({"", "localhost"})
 
@@ -94,3 +97,12 @@ def _no_internet() -> Iterator[None]:
 def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Run one coroutine to its end on a fresh uvloop, as production does, and give its result."""
     return uvloop.run
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged at warning and above, as text; whatever another test left behind."""
+    stream = io.StringIO()
+    configure("text", "warning", stream=stream)
+    yield stream
+    configure("text", "warning")

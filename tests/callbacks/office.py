@@ -35,6 +35,7 @@ class Answer(NamedTuple):
     status: int = 204
     retry_after: str | None = None
     error: Outcome | None = None
+    error_text: str = ""
 
 
 class Try(NamedTuple):
@@ -84,8 +85,8 @@ class FakeSender:
         self.open.remove(job)
         phases = Phases(0, 0, 0, 1, 1)
         self.on_done([
-            Done(job, answer.status if answer.error is None else 0, answer.error, "", answer.retry_after, b"",
-                 "127.0.0.1", phases)
+            Done(job, answer.status if answer.error is None else 0, answer.error, answer.error_text,
+                 answer.retry_after, b"", "127.0.0.1", phases)
         ])  # fmt: skip
 
     def statuses(self, endpoint: int | None = None) -> list[str]:

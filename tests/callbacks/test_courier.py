@@ -1,7 +1,9 @@
 """The courier to customers: order, answers, retries, giving up (CONTRACT.md §5)."""
 
+import io
 from typing import Any
 
+import msgspec
 import pytest
 from tests.callbacks.conftest import AtWork
 from tests.callbacks.office import Answer, Office, script
@@ -288,6 +290,27 @@ def test_a_url_that_is_refused_today_is_tried_like_a_refused_dial(at_work: AtWor
         await place.push(30_000)
         assert (await place.told(key, endpoint)).dead == 1
         assert place.sender.tries == []
+
+    at_work(story)
+
+
+def test_a_refused_dial_tells_the_operator_where_it_went_and_the_tenant_not(
+    at_work: AtWork, log: io.StringIO
+) -> None:
+    """The log has the address and its range; the attempt log, which the endpoint's owner reads, one word."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        text = "refused: 10.0.0.1 (private)"
+        place.sender.answer = lambda _: Answer(error=Outcome.REFUSED_BY_GUARD, error_text=text)
+        await place.send()
+        await place.quiet()
+        (line,) = await place.store.attempts(endpoint.id, None, 10)
+        assert line.attempt.error == "refused_by_guard"
+        assert b"10.0.0.1" not in msgspec.json.encode(line)
+        told = log.getvalue()
+        assert "guard.refused" in told
+        assert text in told
 
     at_work(story)
 

@@ -115,6 +115,42 @@ def test_a_name_with_a_refused_and_an_allowed_address_reaches_the_allowed_one(ru
     run(main())
 
 
+def test_a_name_whose_allowed_address_takes_no_connection_is_not_called_refused(run: Run) -> None:
+    """One address of the name is refused, the other was dialled in vain: that is what the owner must hear."""
+
+    async def main() -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            async with outbox(AddressPolicy(["127.0.0.1/32"])) as box:
+                url = f"http://localhost:{bound.getsockname()[1]}/"
+                (done,) = await box.send(post(endpoint(url)))
+                assert (done.status, done.error, done.address) == (0, Outcome.CONNECT, "127.0.0.1")
+
+    run(main())
+
+
+def test_a_public_address_of_this_machine_is_refused_unless_the_operator_opened_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What listens on all interfaces answers there as on loopback; naming the address is consent."""
+
+    def no_socket(*_: object) -> None:
+        raise OSError("let through")
+
+    async def main() -> None:
+        monkeypatch.setattr("homing.callbacks.own_addresses.is_own", lambda ip: ip == "8.8.8.8")
+        dialler_is(no_socket, monkeypatch)
+        for policy, error in (
+            (AddressPolicy(), Outcome.REFUSED_BY_GUARD),
+            (AddressPolicy(["8.8.8.8"]), Outcome.OURS),
+        ):
+            async with outbox(policy) as box:
+                (done,) = await box.send(post(endpoint("http://8.8.8.8/")))
+                assert (done.error, done.address) == (error, None)
+
+    run(main())
+
+
 def test_a_name_that_does_not_exist_is_told_as_such(run: Run) -> None:
     """Without an address there is no dial; libcurl itself never looks up .onion, so this asks no network."""
 
@@ -159,7 +195,7 @@ def test_nobody_listening_is_a_connection_error(run: Run) -> None:
             bound.bind(("127.0.0.1", 0))
             async with outbox() as box:
                 (done,) = await box.send(post(endpoint(f"http://127.0.0.1:{bound.getsockname()[1]}/")))
-                assert (done.status, done.error) == (0, Outcome.CONNECT)
+                assert (done.status, done.error, done.address) == (0, Outcome.CONNECT, "127.0.0.1")
 
     run(main())
 

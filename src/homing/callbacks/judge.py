@@ -89,6 +89,9 @@ class Judge:
             self._counts.connected(done.phases.dns_ms, done.phases.connect_ms, done.phases.tls_ms)
         if ended is Outcome.OURS and not is_probe:
             return False
+        if ended is Outcome.REFUSED_BY_GUARD:
+            # Which address it was is for the operator alone; the attempt log is the endpoint's owner's.
+            logger().warning(LogEvent.GUARD_REFUSED, endpoint=berth.endpoint, reason=done.error_text)
         spends = self._doctor.judge(berth, ended, f"{done.status or ended}")
         if ended is Outcome.SUCCESS:
             berth.pace.succeeded(took_ms, is_full=bool(berth.ready or berth.others))

@@ -13,6 +13,7 @@ import pycurl
 from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.job import Done, EndpointView, Job, Phases
 from homing.callbacks.limits import Limits
+from homing.callbacks.own_addresses import refuses
 from homing.callbacks.verdict import Outcome
 
 _QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT: closing a handle does not wait for a name look-up that hangs
@@ -57,6 +58,7 @@ class Transfer:
             "_excess",
             "_refused",
             "_fault",
+            "_dialled",
         ),
     )
 
@@ -135,7 +137,7 @@ class Transfer:
             (self._fault or text) if error is not None else "",
             self._retry_after,
             self._answer,
-            get_info(pycurl.PRIMARY_IP) or None,
+            get_info(pycurl.PRIMARY_IP) or self._dialled,  # libcurl tells it of connections only
             Phases(
                 get_info(pycurl.NAMELOOKUP_TIME_T) // 1000,
                 get_info(pycurl.CONNECT_TIME_T) // 1000,
@@ -161,6 +163,7 @@ class Transfer:
         self._excess = ""
         self._refused = ""
         self._fault = ""
+        self._dialled: str | None = None
 
     def _judge(self, code: int) -> Outcome | None:
         if self._excess == "body":
@@ -169,7 +172,7 @@ class Transfer:
             return Outcome.MALFORMED
         if code == pycurl.E_COULDNT_CONNECT and self._fault:
             return Outcome.OURS
-        if code == pycurl.E_COULDNT_CONNECT and self._refused:
+        if code == pycurl.E_COULDNT_CONNECT and self._refused and self._dialled is None:
             return Outcome.REFUSED_BY_GUARD
         error = ERRORS.get(code, Outcome.MALFORMED)
         return Outcome.MALFORMED if error is Outcome.CONNECT and self._heads else error  # an answer had begun
@@ -180,7 +183,7 @@ class Transfer:
         if family not in {socket.AF_INET, socket.AF_INET6}:
             self._refused = "not an IP address"
             return pycurl.SOCKET_BAD
-        reason = self._policy.refuses(address[0], self._host)
+        reason = refuses(self._policy, address[0], self._host)
         if reason is not None:
             self._refused = f"{address[0]} ({reason})"
             return pycurl.SOCKET_BAD
@@ -189,6 +192,7 @@ class Transfer:
         except OSError as fault:
             self._fault = f"no socket: {fault}"
             return pycurl.SOCKET_BAD
+        self._dialled = address[0]
         self._opened.append(opened)  # pycurl takes a duplicate; this one is closed when libcurl has returned
         return opened
 
