@@ -101,6 +101,24 @@ def test_an_answer_that_fails_only_its_event_wakes_it_too(at_work: AtWork, answe
     at_work(story)
 
 
+def test_a_probe_that_could_not_be_sent_wakes_nobody(at_work: AtWork) -> None:
+    """That we had no file descriptor says nothing about the endpoint: it rests on, and failing since it did."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        await fall_ill(place, endpoint)
+        since_ms = (await state_of(place, endpoint)).failing_since_ms
+        before = len(place.sender.tries)
+        place.sender.answer = lambda _: Answer(error=Outcome.OURS)
+        await place.push(30_000)
+        ill = await state_of(place, endpoint)
+        assert (ill.state, ill.failing_since_ms) == ("resting", since_ms)
+        await place.push(60_000)
+        assert [one.attempt for one in place.sender.tries[before:]] == [2, 2], "no try was spent"
+
+    at_work(story)
+
+
 @pytest.mark.parametrize("answer", [Answer(404), Answer(301)])
 def test_events_that_fail_alone_never_rest_an_endpoint(at_work: AtWork, answer: Answer) -> None:
     """Thirty of them in a row say nothing about the endpoint."""

@@ -49,8 +49,8 @@ class Berth:
 
     __slots__ = (
         "_again", "_spent_ms", "ask_ms", "claiming", "due_ms", "endpoint", "health", "heard_ms", "held", "in_flight",
-        "interval_ms", "is_blocked", "is_disabling", "is_paused", "is_probing", "others", "pace",
-        "paused_until_ms", "ready",
+        "interval_ms", "is_blocked", "is_disabling", "is_paused", "is_probing", "is_slowed",
+        "others", "pace", "paused_until_ms", "ready",
     )  # fmt: skip
 
     def __init__(self, endpoint: int, most: int) -> None:
@@ -76,7 +76,9 @@ class Berth:
         """When the alarm for its next probe rings; 0: none is set."""
         self.is_disabling = False
         self.interval_ms = 0.0
-        """At least so long between two tries; 0: no rate was set."""
+        """So long between two tries, less what it may be ahead; 0: no rate was set."""
+        self.is_slowed = False
+        """Its rate is spent, and the alarm for the next is set: one, however many wait."""
         self._spent_ms = 0.0
         self._again = 0
 
@@ -95,9 +97,14 @@ class Berth:
             return self.others.popleft()
         return self.ready.popleft()
 
+    def limit_rate(self, per_second: float | None) -> None:
+        """Have another rate from now on; None: none. What was spent at the old one is forgotten."""
+        interval_ms = 1000 / per_second if per_second else 0.0
+        if interval_ms != self.interval_ms:
+            self.interval_ms, self._spent_ms = interval_ms, 0.0
+
     def allowed_at(self, now_ms: int) -> int:
         """When its rate allows the next try: now, or a later instant."""
         self._spent_ms = max(self._spent_ms, float(now_ms))
         ahead_ms = self._spent_ms - now_ms
-        burst_ms = max(_BURST_MS, self.interval_ms)
-        return now_ms if ahead_ms < burst_ms else now_ms + 1 + int(ahead_ms - burst_ms)
+        return now_ms if ahead_ms < _BURST_MS else now_ms + 1 + int(ahead_ms - _BURST_MS)

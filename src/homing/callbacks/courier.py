@@ -285,7 +285,7 @@ class Courier:
         self._kick()
 
     def _go_on(self, berth: Berth) -> None:
-        self._lanes.enter(berth)
+        self._lanes.go_on(berth)
         self._kick()
 
     def _may_start(self, berth: Berth, now_ms: int) -> bool:

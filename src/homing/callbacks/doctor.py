@@ -93,7 +93,7 @@ class Doctor:
             berth.is_paused = False
             return
         berth.is_paused = view.is_paused
-        berth.interval_ms = 1000 / view.rate_per_second if view.rate_per_second else 0.0
+        berth.limit_rate(view.rate_per_second)
         berth.pace.limit(view.max_in_flight)
         if view.is_resting and not berth.health.is_resting and not berth.in_flight and not berth.held:
             now_ms = self._clock.now_ms()
@@ -114,11 +114,14 @@ class Doctor:
             berth.health.answered()
         self.furnish(berth)
         self._settle_down(berth)
+        self._lanes.enter(berth)
         self._refresh()
 
     def judge(self, berth: Berth, ended: Outcome, why: str) -> bool:
-        """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests."""
+        """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests, nor by our fault."""
         health, now_ms = berth.health, self._clock.now_ms()
+        if ended is Outcome.OURS:
+            return False
         if not counts_against_endpoint(ended):
             if health.answered() is Turn.WOKE:
                 self._wake(berth)
@@ -145,7 +148,7 @@ class Doctor:
         if until_ms > berth.paused_until_ms:
             berth.paused_until_ms = until_ms
             self._settle_down(berth)
-            self._clock.at(until_ms, lambda: self._unpause(berth))
+            self._clock.at(until_ms, lambda: self._unpause(berth, until_ms))
 
     def disable(self, berth: Berth, reason: str) -> None:
         """Have it disabled; nothing is sent meanwhile, and afterwards its events are given up."""
@@ -192,8 +195,12 @@ class Doctor:
         self._settle_down(berth)
         self._spawn(self._tell(SetEndpointHealth(berth.endpoint, "active")))
 
-    def _unpause(self, berth: Berth) -> None:
-        if berth.is_disabling or berth.paused_until_ms > self._clock.now_ms():
+    def _unpause(self, berth: Berth, until_ms: int) -> None:
+        if berth.paused_until_ms != until_ms:
+            return  # it asked for longer since, which has its own alarm, or is being disabled
+        if until_ms > self._clock.now_ms():
+            # Alarms may ring early, and nobody else would let it go on.
+            self._clock.at(until_ms, lambda: self._unpause(berth, until_ms))
             return
         self._settle_down(berth)
         self._lanes.enter(berth)

@@ -41,7 +41,9 @@ class Lanes:
         self.stranded: set[Berth] = set()
         """Berths that may not be told just now and hold lanes all the same."""
         self.slowed: list[tuple[Berth, int]] = []
-        """Berths whose rate is spent, and when it allows the next; whoever starts lanes sets an alarm and clears it."""
+        """Berths whose rate is spent, and when it allows the next: whoever starts lanes sets an alarm and clears this, and
+        calls `go_on` when it rings.
+        """
         self._turn: deque[Berth] = deque()
         self._in_turn: set[int] = set()
         self._busy = 0
@@ -169,6 +171,11 @@ class Lanes:
             self._in_turn.add(berth.endpoint)
             self._turn.append(berth)
 
+    def go_on(self, berth: Berth) -> None:
+        """The alarm of a berth whose rate was spent rang."""
+        berth.is_slowed = False
+        self.enter(berth)
+
     def start(self, most: int, now_ms: int) -> list[Lane]:
         """Take up to ``most`` lanes whose turn it is, a few of each berth, fairly; they count as in flight.
 
@@ -186,7 +193,9 @@ class Lanes:
                 if berth.in_flight >= limit or len(started) >= most or not (berth.ready or berth.others):
                     break
                 if berth.interval_ms and (at_ms := berth.allowed_at(now_ms)) > now_ms:
-                    self.slowed.append((berth, at_ms))
+                    if not berth.is_slowed:
+                        berth.is_slowed = True
+                        self.slowed.append((berth, at_ms))
                     limit = 0
                     break
                 lane = berth.take()
