@@ -100,6 +100,9 @@ class Silent:
     def attempt(self, endpoint: int, ended: Outcome, took_s: float) -> None:
         pass
 
+    def connected(self, dns_ms: int, connect_ms: int, tls_ms: int) -> None:
+        pass
+
 
 class Office:
     """One process: store, engine, directory, courier."""
