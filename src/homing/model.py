@@ -254,6 +254,31 @@ class Job(msgspec.Struct, frozen=True):
     ended_at_ms: int | None
 
 
+class Listener(msgspec.Struct, frozen=True):
+    """Who follows the feed under a name, and how far. ``reach`` are the applications of the tokens that share the name.
+
+    ``apps`` are those it wants of them; None means all, in both. ``position`` is its cursor; ``secret`` (sealed for
+    `listener_context`) signs what it forwards. Whoever shows ``lease`` holds it, until ``held_until_ms`` at the least.
+    """
+
+    reach: tuple[int, ...] | None
+    name: str
+    apps: tuple[int, ...] | None
+    secret: bytes
+    position: int
+    holder: str
+    lease: str
+    held_until_ms: int
+    """Real time, as ``seen_at_ms`` and ``created_at_ms`` are: a clock that was pushed says nothing about who is alive."""
+    seen_at_ms: int
+    created_at_ms: int
+
+
+def listener_context(reach: tuple[int, ...] | None, name: str) -> str:
+    """Return what a listener's secret is sealed for."""
+    return f"listener:{'all' if reach is None else ','.join(map(str, reach))}:{name}"
+
+
 class Token(msgspec.Struct, frozen=True):
     """A back end's credential; ``digest`` is the SHA-256 of the secret part, ``apps`` None means all."""
 

@@ -164,6 +164,46 @@ class UpdateJob(msgspec.Struct, frozen=True):
     total: int | None = None
 
 
+class OpenListener(msgspec.Struct, frozen=True):
+    """→ `Listener`, held by ``lease`` until ``until_ms``; made with ``secret`` (sealed) if it is not there.
+
+    `Conflict` naming the holder while another lease holds it, unless ``takes_over``. ``position`` None goes on where it
+    stopped; a new one begins at the end of the feed. ``now_ms`` is real time. What nobody held for 90 days is forgotten.
+    """
+
+    reach: tuple[int, ...] | None
+    name: str
+    apps: tuple[int, ...] | None
+    secret: bytes
+    holder: str
+    lease: str
+    now_ms: int
+    until_ms: int
+    position: int | None = None
+    takes_over: bool = False
+
+
+class MoveListener(msgspec.Struct, frozen=True):
+    """→ `Listener`; `NotFound` if there is none, `Conflict` if another lease holds it or was the last to.
+
+    ``position`` only moves it on, never back and never beyond the end of the feed.
+    """
+
+    reach: tuple[int, ...] | None
+    name: str
+    lease: str
+    position: int
+    now_ms: int
+    until_ms: int
+
+
+class DeleteListener(msgspec.Struct, frozen=True):
+    """→ None; `NotFound` if there is none."""
+
+    reach: tuple[int, ...] | None
+    name: str
+
+
 class DeleteEndpoint(msgspec.Struct, frozen=True):
     """→ the `Endpoint` that was. Its lanes go with it, its attempts stay until their retention ends."""
 
@@ -250,6 +290,7 @@ Change = (
     | CreateEndpoint | UpdateEndpoint | DeleteEndpoint | DisableEndpoint | TouchEndpoints
     | RotateEndpointSecret | EnableEndpoint | SetEndpointHealth | OpenNotify | EndNotify
     | CreateJob | UpdateJob
+    | OpenListener | MoveListener | DeleteListener
     | CreateToken | DeleteToken
     | SaveDevice | SetPushToken | RetirePushToken | RemoveDevice | TouchDevices
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from homing.model import App, Credentials, Device, Endpoint, Job, ReplaySpec, Token, User
+from homing.model import App, Credentials, Device, Endpoint, Job, Listener, ReplaySpec, Token, User
 from homing.store.batch import Accepted, Batch, CommandWork, Committed, Idempotency, LaneWork, Outlook
 from homing.store.changes import Change
 from homing.store.views import (
@@ -196,6 +196,14 @@ class Registry(Protocol):
         """One job."""
         ...
 
+    async def listeners(self, reach: tuple[int, ...] | None, after: str, limit: int) -> list[Listener]:
+        """Listeners that tokens of this reach share, by name after the given one."""
+        ...
+
+    async def listener(self, reach: tuple[int, ...] | None, name: str) -> Listener | None:
+        """One listener."""
+        ...
+
     async def tokens(self) -> list[Token]:
         """All tokens and clients, oldest first."""
         ...
@@ -236,6 +244,7 @@ class Archive(Protocol):
         """Events in the order of their commits after a position; nothing can appear behind what was once returned.
 
         With ``incoming`` messages from devices too. A page may be empty though there is more: go on from ``last``.
+        A position beyond the end (a store that was put back has one) counts as the end.
         """
         ...
 
@@ -244,7 +253,7 @@ class Archive(Protocol):
         ...
 
     async def feed_since(self, at_ms: int) -> int:
-        """A position before which everything happened before ``at_ms``."""
+        """A position up to which everything happened before ``at_ms``; what was recorded late may follow all the same."""
         ...
 
     async def dead(self, endpoint: int, after: tuple[bytes, int] | None, limit: int) -> list[DeadView]:

@@ -89,7 +89,7 @@ class AttemptDetail(msgspec.Struct, frozen=True, omit_defaults=True, rename="cam
 
 
 class FeedItem(msgspec.Struct, frozen=True):
-    """One event, or one incoming message (``text`` is not None), in the order of commits."""
+    """One event, or one incoming message (``facts`` tell which), in the order of commits."""
 
     position: int
     key: bytes
@@ -105,6 +105,8 @@ class FeedPage(msgspec.Struct, frozen=True):
 
     items: tuple[FeedItem, ...]
     last: int
+    is_end: bool
+    """Nothing was behind ``last`` when this was read."""
 
 
 class DeadView(msgspec.Struct, frozen=True):

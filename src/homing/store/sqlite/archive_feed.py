@@ -21,24 +21,27 @@ def page(
     """See `port.Archive.feed`. One writer commits at a time, so nothing appears behind what is there."""
     wanted = None if apps is None else frozenset(apps)
     look = limit if wanted is None else max(limit, _LOOKED_AT)
-    rows = fetch(connection, _SQL["feed"], (after, look))
-    last = rows[-1][0] if len(rows) == look else head(connection)
+    rows = fetch(connection, _SQL["feed"], (after, look + 1))
+    is_end = len(rows) <= look
+    rows = rows[:look]
+    last = head(connection) if is_end else rows[-1][0]
     items = [
         FeedItem(position, key, app, n, status, at_ms, Facts(app, *facts))
         for position, key, app, n, status, at_ms, *facts in rows
         if wanted is None or app in wanted
     ]
     if incoming:
-        others = fetch(connection, _SQL["feed_incoming"], (after, last, look))
-        if len(others) == look:
+        others = fetch(connection, _SQL["feed_incoming"], (after, last, look + 1))
+        if len(others) > look:
+            others, is_end = others[:look], False
             last = others[-1][0]
             items = [item for item in items if item.position <= last]
         items += _incoming(others, wanted)
         items.sort(key=_position)
     if len(items) > limit:
-        items = items[:limit]
+        items, is_end = items[:limit], False
         last = items[-1].position
-    return FeedPage(tuple(items), max(last, after))
+    return FeedPage(tuple(items), last, is_end)
 
 
 def _incoming(rows: list[Row], wanted: frozenset[int] | None) -> list[FeedItem]:
@@ -61,16 +64,20 @@ def head(connection: apsw.Connection) -> int:
 
 
 def since(connection: apsw.Connection, at_ms: int) -> int:
-    """See `port.Archive.feed_since`: found by halves, for times grow with positions but for deadlines told late.
+    """See `port.Archive.feed_since`.
 
-    Those are stamped with their own time and stand further on, so nothing is passed over that happened from then on.
+    Found by halves among the first events of dispatches, which alone are stamped with the time of their commit: receipts
+    may be stamped with a phone's time of yesterday, and deadlines that passed in a downtime with their own. From the last
+    one that is older it is looked on, past whatever is older too.
     """
     low, high = 0, head(connection)
+    end = high
     while low < high:
         middle = (low + high) // 2
-        found = fetch(connection, _SQL["first_event_from"], (middle + 1,))
+        found = fetch(connection, _SQL["first_accept_from"], (middle + 1,))
         if not found or found[0][1] >= at_ms:
             high = middle
         else:
             low = found[0][0]
-    return low
+    first = fetch(connection, _SQL["first_from"], (low, at_ms))[0][0]
+    return end if first is None else int(first) - 1

@@ -13,6 +13,7 @@ from homing.model import (
     EndpointOptions,
     FallbackSettings,
     Job,
+    Listener,
     ReplaySpec,
     Token,
     User,
@@ -27,6 +28,7 @@ _scopes: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 _options: Final = msgspec.json.Decoder(EndpointOptions).decode
 _spec: Final = msgspec.json.Decoder(ReplaySpec).decode
 _apps: Final = msgspec.json.Decoder(tuple[int, ...]).decode
+_reach: Final = msgspec.json.Decoder(tuple[int, ...] | None).decode
 
 
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
@@ -56,6 +58,11 @@ def to_job(row: Row) -> Job:
     values = [*row]
     values[5], values[11] = _spec(row[5]), bool(row[11])
     return Job(*values)
+
+
+def to_listener(row: Row) -> Listener:
+    """Return the columns of ``listener``, which are in the struct's order, as a `Listener`."""
+    return Listener(_reach(row[0]), row[1], None if row[2] is None else _apps(row[2]), *row[3:])
 
 
 def to_token(row: Row) -> Token:

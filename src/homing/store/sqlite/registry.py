@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 import apsw
 
-from homing.model import App, Credentials, Device, Endpoint, Job, Token, User
+from homing.model import App, Credentials, Device, Endpoint, Job, Listener, Token, User
 from homing.store import changes
 from homing.store.batch import Idempotency
 from homing.store.changes import Change
@@ -16,9 +16,21 @@ from homing.store.sqlite import registry_changes as of
 from homing.store.sqlite import registry_devices as device
 from homing.store.sqlite import registry_endpoints as endpoint
 from homing.store.sqlite import registry_jobs as job
+from homing.store.sqlite import registry_listeners as listener
 from homing.store.sqlite.database import Database
 from homing.store.sqlite.ledger import drop_old_answers, first_answer, keep_answer
-from homing.store.sqlite.nouns import Row, fetch, to_app, to_device, to_endpoint, to_job, to_token, to_user
+from homing.store.sqlite.nouns import (
+    Row,
+    as_json,
+    fetch,
+    to_app,
+    to_device,
+    to_endpoint,
+    to_job,
+    to_listener,
+    to_token,
+    to_user,
+)
 
 _SQL: Final = load("sqlite", "registry")
 _LAST_ID: Final = 2**63 - 1
@@ -122,6 +134,14 @@ class SqliteRegistry:
         """See `port.Registry.job`."""
         return next((to_job(row) for row in await self._rows("job", uid)), None)
 
+    async def listeners(self, reach: tuple[int, ...] | None, after: str, limit: int) -> list[Listener]:
+        """See `port.Registry.listeners`."""
+        return [to_listener(row) for row in await self._rows("listeners", as_json(reach), after, limit)]
+
+    async def listener(self, reach: tuple[int, ...] | None, name: str) -> Listener | None:
+        """See `port.Registry.listener`."""
+        return next((to_listener(row) for row in await self._rows("listener", as_json(reach), name)), None)
+
     async def tokens(self) -> list[Token]:
         """See `port.Registry.tokens`."""
         return [to_token(row) for row in await self._rows("tokens")]
@@ -182,6 +202,12 @@ def _change(connection: apsw.Connection, change: Change, now_ms: int) -> object:
             return job.create_job(connection, change, now_ms)
         case changes.UpdateJob():
             return job.update_job(connection, change, now_ms)
+        case changes.OpenListener():
+            return listener.open_listener(connection, change)
+        case changes.MoveListener():
+            return listener.move_listener(connection, change)
+        case changes.DeleteListener():
+            listener.delete_listener(connection, change)
         case changes.CreateToken():
             return of.create_token(connection, change, now_ms)
         case changes.DeleteToken():

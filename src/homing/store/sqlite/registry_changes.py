@@ -82,6 +82,7 @@ def delete_app(connection: apsw.Connection, change: DeleteApp, now_ms: int) -> N
         "drop_app_lanes",
         "drop_app_dead",
         "drop_app_endpoints",
+        "drop_app_listeners",
     ):
         connection.execute(_SQL[name], (change.id,))
 

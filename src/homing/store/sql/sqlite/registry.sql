@@ -224,6 +224,45 @@ FROM job WHERE uid = ?;
 SELECT id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at
 FROM job WHERE id < ?2 AND (?1 IS NULL OR app = ?1) ORDER BY id DESC LIMIT ?3;
 
+-- name: listener
+-- One listener.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = ? AND name = ?;
+
+-- name: listeners
+-- A page of those that tokens of one reach share, by name.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = ? AND name > ? ORDER BY name LIMIT ?;
+
+-- name: add_listener
+-- Its first holder.
+INSERT INTO listener(reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: hold_listener
+-- Who holds it from now on; the secret stays, and without a position the place.
+UPDATE listener SET apps = ?3, position = coalesce(?4, position), holder = ?5, lease = ?6, held_until = ?7, seen_at = ?8
+WHERE reach = ?1 AND name = ?2
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: move_listener
+-- Only on, and no further than the feed's end.
+UPDATE listener SET position = max(position, min(?3, ?4)), held_until = ?5, seen_at = ?6 WHERE reach = ?1 AND name = ?2
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: drop_listener
+-- With its place and its secret.
+DELETE FROM listener WHERE reach = ? AND name = ? RETURNING name;
+
+-- name: drop_stale_listeners
+-- Names that nobody came back to.
+DELETE FROM listener WHERE seen_at < ?;
+
+-- name: drop_app_listeners
+-- An id may be chosen anew: the next application's tokens must not find these.
+DELETE FROM listener WHERE EXISTS (SELECT 1 FROM json_each(reach) AS one WHERE one.value = ?);
+
 -- name: add_token
 -- No row comes back when the id is taken.
 INSERT INTO token(id, name, kind, digest, scopes, apps, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)

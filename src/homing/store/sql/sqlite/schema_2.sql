@@ -1,5 +1,5 @@
 -- name: migrate
--- Version 2: options and health of endpoints, callbacks of a message's own, lanes beside lanes, jobs, a feed by position.
+-- Version 2: options and health of endpoints, callbacks of a message's own, lanes beside lanes, jobs, a feed by position and its listeners.
 
 ALTER TABLE app ADD COLUMN callback_secret BLOB;
 ALTER TABLE app ADD COLUMN previous_secret BLOB;
@@ -58,3 +58,18 @@ CREATE TABLE job(
   created_at INTEGER NOT NULL,
   ended_at   INTEGER
 ) STRICT;
+
+-- Who follows the feed under a name, among tokens of one reach (JSON: null, or ids in order). Its times are real.
+CREATE TABLE listener(
+  reach      TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  apps       TEXT,
+  secret     BLOB NOT NULL,
+  position   INTEGER NOT NULL,
+  holder     TEXT NOT NULL,
+  lease      TEXT NOT NULL,
+  held_until INTEGER NOT NULL,
+  seen_at    INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(reach, name)
+) STRICT, WITHOUT ROWID;
