@@ -183,6 +183,7 @@ class Node:
             settings=ApiSettings(base_url=settings.server.base_url or ""),
             tests=self.tester,
         )
+        engine.on_committed.append(api.on_committed)
         self.app: Asgi = Doors(api, {"/device": self.gateway.app, **ends.doors})
         await engine.start()
         await self.courier.start()
@@ -227,6 +228,7 @@ class Node:
         await self.upkeep.close()
         await self.replays.close()
         await self.courier.close(grace_s)
+        self.api.close()
         if self._server is not None:
             await self._server.close()
         await self.engine.close()

@@ -101,6 +101,10 @@ SCOPED = [
     ("GET", "/1/messages", {"read"}),
     ("POST", "/1/messages/01890000-0000-7000-8000-000000000000/expire", {"send"}),
     ("GET", "/1/events", {"read"}),
+    ("GET", "/1/listeners", {"read"}),
+    ("POST", "/1/listeners", {"read"}),
+    ("POST", "/1/listeners/x/progress", {"read"}),
+    ("DELETE", "/1/listeners/x", {"manage"}),
 ]
 
 

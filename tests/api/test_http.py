@@ -274,7 +274,6 @@ LATER = [
     ("PUT", "/1/apps/1/platforms/ios"),
     ("GET", "/1/apps/1/platforms/android"),
     ("DELETE", "/1/apps/1/platforms/web"),
-    ("GET", "/1/events"),
 ]
 
 

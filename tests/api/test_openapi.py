@@ -133,6 +133,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 await app_with_users(w.client, "ann", "bob", name=name)
             for _ in range(3):
                 await w.client.made("/1/messages", message_to(1, "ann"))
+            w.api.close()  # as a server that stops: no question waits
             config = uvicorn.Config(
                 w.api,
                 host="127.0.0.1",

@@ -175,6 +175,7 @@ async def world(base_url: str = "") -> AsyncIterator[World]:
             settings=Settings(base_url=base_url),
         )
         store.watch(api.changed)
+        engine.on_committed.append(api.on_committed)
         yield World(api, Client(api), vault, store, directory, engine, clock, reasons)
     finally:
         sender.close()

@@ -293,28 +293,6 @@ class DeadGroups(Reply, frozen=True, kw_only=True):
     items: tuple[DeadGroupReply, ...]
 
 
-class FeedEvent(Reply, frozen=True, kw_only=True):
-    """One event of the feed; ``cursor`` is where to go on after it."""
-
-    cursor: str
-    seq: int
-    message_id: Id
-    recipient: str
-    status: Status
-    timestamp: Time
-    mobile_app_id: int
-    message_ref: str | UnsetType = UNSET
-    recipient_ref: str | UnsetType = UNSET
-    fallback_ref: str | UnsetType = UNSET
-
-
-class FeedItems(Reply, frozen=True, kw_only=True):
-    """A part of the feed; ``nextCursor`` is null where nothing is behind it yet."""
-
-    items: tuple[FeedEvent, ...]
-    next_cursor: str | None
-
-
 class AttemptItems(Reply, frozen=True, kw_only=True):
     """A page of an endpoint's attempt log, newest first."""
 

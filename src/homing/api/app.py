@@ -6,14 +6,14 @@ Every request goes this one way, `POST /1/messages` included: what stands here i
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import unquote_plus
 
 import msgspec
 
 from homing.api import routes_later
 from homing.api.access import Doors
-from homing.api.auth import Gatekeeper, Principal
+from homing.api.auth import Gatekeeper, Principal, parameter_in
 from homing.api.decode import shape
+from homing.api.feed import Arrivals
 from homing.api.idempotency import HEADER, idempotency_of, recalled
 from homing.api.messages import Sending
 from homing.api.openapi import document
@@ -22,7 +22,9 @@ from homing.api.problems import problem_of
 from homing.api.routes_apps import Apps
 from homing.api.routes_endpoint_actions import EndpointActions
 from homing.api.routes_endpoints import Endpoints
+from homing.api.routes_events import Events
 from homing.api.routes_jobs import Jobs
+from homing.api.routes_listeners import Listeners
 from homing.api.routes_messages import Messages
 from homing.api.routes_public import Public
 from homing.api.routes_tokens import OAUTH_PATH, Tokens, oauth_error
@@ -64,6 +66,9 @@ class Api:
         settings = settings or Settings()
         self._registry = registry
         self._gate = Gatekeeper(registry, clock, admin_digest)
+        self._arrivals = Arrivals()
+        self.on_committed = self._arrivals.on_committed
+        """Hears of each commit (plug it into `Engine.on_committed`): it answers those who wait for events."""
         doors = Doors(registry, archive)
         public = Public(ready, metrics_render, lambda: self.openapi)
         self._sending = Sending(engine, registry, clock, vault, check_url)
@@ -75,6 +80,8 @@ class Api:
             *Endpoints(registry, archive, doors, vault, check_url).operations(),
             *EndpointActions(registry, archive, doors, vault, tests, clock).operations(),
             *Jobs(registry, archive, doors, clock).operations(),
+            *Events(archive, doors, self._gate, self._arrivals).operations(),
+            *Listeners(registry, archive, doors, vault).operations(),
             *Tokens(registry, doors, self._gate, settings, clock).operations(),
             *public.operations(),
             *routes_later.operations(),
@@ -87,6 +94,10 @@ class Api:
     def changed(self, change: Change, value: object) -> None:
         """Hear of a change of the registry (plug this into `Registry.watch`)."""
         self._sending.changed(change, value)
+
+    def close(self) -> None:
+        """Answer those who wait for events now; nobody waits from then on (the last step before the server stops)."""
+        self._arrivals.close()
 
     @cached_property
     def openapi(self) -> dict[str, Any]:
@@ -155,19 +166,10 @@ class Api:
         authorization = headers.get(b"authorization")
         principal = self._gate.remembered(authorization)
         if principal is None:
-            principal = await self._gate.admit(authorization, _access_token(scope["query_string"]))
+            principal = await self._gate.admit(authorization, parameter_in(scope["query_string"]))
         if principal.scopes.isdisjoint(operation.needs):
             principal.require(operation.needs)
         return principal
-
-
-def _access_token(query: bytes) -> str | None:
-    """The ``access_token`` parameter of a query; the header goes before it."""
-    for pair in query.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        if name == b"access_token":
-            return unquote_plus(value.decode("latin-1"))
-    return None
 
 
 def _without_token(query: bytes) -> bytes:

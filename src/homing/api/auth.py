@@ -10,6 +10,7 @@ import hmac
 import secrets
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
+from urllib.parse import unquote_plus
 
 import uuid_utils
 
@@ -74,6 +75,15 @@ def id_in(text: str) -> str | None:
     except ValueError:
         return None
     return uuid_text(raw)
+
+
+def parameter_in(query: bytes) -> str | None:
+    """Return the ``access_token`` parameter of a query; the header goes before it."""
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name == b"access_token":
+            return unquote_plus(value.decode("latin-1"))
+    return None
 
 
 class Gatekeeper:

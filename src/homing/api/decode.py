@@ -23,6 +23,7 @@ MAX_DEPTH: Final = 32
 T = TypeVar("T", bound=msgspec.Struct)
 _encode: Final = msgspec.json.Encoder().encode
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_TRUTHS: Final = {"true": True, "false": False}
 _PAIRS: Final = 100
 
 
@@ -71,13 +72,16 @@ class Shape(Generic[T]):
         return self.of_values(_pairs(query, self._names), base=base)
 
     def of_values(self, values: Mapping[str, str], *, base: str = "$") -> T:
-        """Return the request from text values; those that are declared as numbers must be written as such."""
+        """Return the request from text values; numbers and true or false must be written as such."""
         assert isinstance(self._type, inspect.StructType)
-        numbers = {field.encode_name for field in self._type.fields if _is_number(field.type)}
-        typed: dict[str, object] = {
-            name: int(text) if name in numbers and _INTEGER.fullmatch(text) else text
-            for name, text in values.items()
-        }
+        numbers = {field.encode_name for field in self._type.fields if _is_of(field.type, inspect.IntType)}
+        truths = {field.encode_name for field in self._type.fields if _is_of(field.type, inspect.BoolType)}
+        typed: dict[str, object] = {**values}
+        for name, text in values.items():
+            if name in numbers and _INTEGER.fullmatch(text):
+                typed[name] = int(text)
+            elif name in truths:
+                typed[name] = _TRUTHS.get(text, text)
         found = Findings()
         kept = judge(typed, self._type, base, found)
         if (error := found.error()) is not None:
@@ -183,9 +187,9 @@ def _is_open(declared: inspect.Type) -> bool:
     return isinstance(declared, inspect.DictType | inspect.AnyType)
 
 
-def _is_number(declared: inspect.Type) -> bool:
+def _is_of(declared: inspect.Type, kind: type[inspect.Type]) -> bool:
     if isinstance(declared, inspect.UnionType):
-        return any(_is_number(branch) for branch in declared.types)
+        return any(_is_of(branch, kind) for branch in declared.types)
     if isinstance(declared, inspect.Metadata):
-        return _is_number(declared.type)
-    return isinstance(declared, inspect.IntType)
+        return _is_of(declared.type, kind)
+    return isinstance(declared, kind)

@@ -12,6 +12,7 @@ import msgspec
 
 from homing import __version__
 from homing.api.decode import shape
+from homing.api.feed_schema import LISTENER_NAME
 from homing.api.idempotency import MAX_KEY_CHARS
 from homing.api.problems import TITLES, Problem
 from homing.api.routing import Operation
@@ -41,6 +42,7 @@ _PATH_PARAMETERS: Final[dict[str, Json]] = {
     "messageId": _UUID,
     "tokenId": _UUID,
     "jobId": _UUID,
+    "listener": {"type": "string", "pattern": LISTENER_NAME},
 }
 _ABOUT: Final = (
     "Durable messages to people's devices, with a callback for every step. Times are ISO-8601 UTC with milliseconds. "

@@ -10,7 +10,6 @@ _LATER = (
     ("PUT", _PLATFORM, "manage"),
     ("GET", _PLATFORM, "manage"),
     ("DELETE", _PLATFORM, "manage"),
-    ("GET", "/1/events", "read"),
 )
 
 

@@ -363,15 +363,6 @@ class NotifyCallback(Request, frozen=True):
     url: Url
 
 
-class EventList(Request, frozen=True):
-    """Which part of the feed."""
-
-    limit: Limit = 50
-    cursor: Cursor | None = None
-    mobile_app_id: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+$"})] | None = None
-    since: Annotated[Instant, Meta(description="without a cursor: what happened from then on")] | None = None
-
-
 class Override(Request, frozen=True):
     """What is different for this recipient."""
 
