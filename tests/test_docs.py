@@ -13,10 +13,23 @@ import msgspec
 import pytest
 from starlette.routing import Route
 
+from homing.api.feed import COUNTED
+from homing.api.feed_schema import (
+    EventList,
+    FeedEvent,
+    FeedIncoming,
+    FeedItems,
+    ListenerOpen,
+    ListenerProgress,
+    OpenedListener,
+)
+from homing.api.routes_listeners import LEASE_MS
 from homing.callbacks.verdict import Outcome
 from homing.checkup.examination import CHECKS
 from homing.cli.dev import RETRY_DELAYS_S
 from homing.cli.exits import ExitCode
+from homing.cli.forwarding import RETRY_DELAYS_S as RETRY_DELAYS_OF_LISTEN_S
+from homing.cli.posting import TIMEOUT_S
 from homing.cli.times import span
 from homing.cli.verbs import VERBS
 from homing.clock import RealClock
@@ -126,6 +139,27 @@ def test_callbacks_tells_the_default_schedule() -> None:
     pauses = tuple(int(n) * units[unit] for n, unit in re.findall(r"(\d+) (s|min|h)\b", told[1]))
     assert pauses == KEYS["callbacks.retry_delays_seconds"].default
     assert f"{len(pauses) + 1} tries" in text
+
+
+def test_callbacks_tells_all_of_the_pull_feed() -> None:
+    """Its parameters are the table's, its keys and those of listeners are all named."""
+    text = section(page("callbacks"), "Pull feed")
+    fields = {field.encode_name: field for field in msgspec.structs.fields(EventList)}
+    assert {coded(row[:1])[0] for row in rows(text)[1:]} == set(fields)
+    for shape in (FeedEvent, FeedIncoming, FeedItems, ListenerOpen, ListenerProgress, OpenedListener):
+        for key in {field.encode_name for field in msgspec.structs.fields(shape)} - {"heldUntil"}:
+            assert re.search(rf"[`\"]{key}[`\"]", text), (shape, key)
+    assert f"{COUNTED:,}" in text
+    assert f"{LEASE_MS // 1000} s" in text
+
+
+def test_cli_tells_how_listening_goes() -> None:
+    """The number of tries of a handler that fails, and after how long another process may listen."""
+    text = section(page("cli"), "`homing listen`")
+    assert (RETRY_DELAYS_OF_LISTEN_S, sum(RETRY_DELAYS_OF_LISTEN_S)) == ((0.5, 1.0, 2.0), 3.5)
+    assert "three times more within four seconds" in text
+    assert f"until {LEASE_MS // 1000} s after" in text
+    assert f"within {TIMEOUT_S:.0f} s" in text
 
 
 def tags(union: Any) -> set[str]:

@@ -23,6 +23,7 @@ class Process:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.said: list[str] = []
 
     def until(self, pattern: str) -> re.Match[str]:
         """Read stdout until a line matches."""
@@ -32,6 +33,15 @@ class Process:
             if (found := re.search(pattern, line)) is not None:
                 return found
         raise AssertionError(f"{pattern!r} never came: {self.lines}\n{self.end(signal.SIGTERM)}")
+
+    def heard(self, pattern: str) -> re.Match[str]:
+        """Read stderr until a line matches."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if (found := re.search(pattern, line)) is not None:
+                return found
+        raise AssertionError(f"{pattern!r} was never said: {self.said}")
 
     def end(self, number: int) -> tuple[int, str]:
         """Send a signal and return (exit code, stderr)."""

@@ -80,7 +80,7 @@ def test_the_readme_names_only_what_exists(homing: Any) -> None:
 BAD: list[tuple[int, list[str]]] = [
     (2, ["sned"]),
     (2, ["--wrong"]),
-    (2, ["listen"]),
+    (2, ["listen", "--form", "xml"]),
     (2, ["messages"]),
     (2, ["messages", "wrong"]),
     (2, ["send", "--wrong"]),

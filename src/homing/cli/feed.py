@@ -18,6 +18,12 @@ _NAME_WIDTH: Final = 5
 _ANSWER_CHARS: Final = 100
 
 
+def event_line(at_ms: int, message_id: str, recipient: str, what: str) -> str:
+    """Return when something happened, the end of the message's id, to whom and what, as columns of a line."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{moment:%H:%M:%S}.{at_ms % 1000:03d}  …{message_id[-4:]}  {recipient:<{_NAME_WIDTH}} {what}"
+
+
 class Try(msgspec.Struct, frozen=True):
     """What a line tells. ``next_s`` None: there is no next try."""
 
@@ -33,12 +39,8 @@ class Try(msgspec.Struct, frozen=True):
 
     def line(self, now_ms: int) -> str:
         """Return the line; ``now_ms`` is the server's clock."""
-        moment = datetime.fromtimestamp(now_ms / 1000, UTC)
-        parts = [
-            f"{moment:%H:%M:%S}.{now_ms % 1000:03d}",
-            f"…{self.message_id[-4:]}",
-            f"{self.recipient:<{_NAME_WIDTH}} {self.what:<{_STATUS_WIDTH}} → {self.answered:<7} {self.took_ms:>4} ms",
-        ]
+        event = event_line(now_ms, self.message_id, self.recipient, f"{self.what:<{_STATUS_WIDTH}}")
+        parts = [f"{event} → {self.answered:<7} {self.took_ms:>4} ms"]
         if self.next_s is not None:
             parts.append(f"try {self.number} of {self.tries}, next in {self.next_s:g} s")
         elif self.number > 1 or self.answer:

@@ -110,11 +110,14 @@ class Out:
 
     def document(self, document: object) -> None:
         """Print a JSON document: indented for ``--json``, on one line for ``--jsonl``."""
-        compact = self.style is Style.JSONL
-        separators = (",", ":") if compact else None
-        self.line(
-            json.dumps(document, ensure_ascii=False, indent=None if compact else 2, separators=separators)
-        )
+        if self.style is Style.JSONL:
+            self.compact(document)
+        else:
+            self.line(json.dumps(document, ensure_ascii=False, indent=2))
+
+    def compact(self, document: object) -> None:
+        """Print a JSON document on one line, as every part of a stream is."""
+        self.line(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
 
     def items(self, page: Mapping[str, Any], columns: Sequence[Column], what: str) -> None:
         """Print a list: the whole page as JSON, one item a line as JSONL or tab-separated, or a table.

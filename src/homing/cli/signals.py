@@ -2,7 +2,10 @@
 
 import asyncio
 import signal
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
 
 from homing.cli.exits import ExitCode
 
@@ -25,3 +28,22 @@ def _end(ended: "asyncio.Future[int]", code: int) -> None:
         loop.remove_signal_handler(number)
     if not ended.done():
         ended.set_result(code)
+
+
+@contextmanager
+def ends_well() -> Iterator[None]:
+    """Have SIGTERM end the block as Ctrl-C does, cleaning up on the way, and the process with success.
+
+    Ctrl-C is a KeyboardInterrupt, also where a shell had this process ignore it (one that it started with ``&``).
+    """
+    wanted = {signal.SIGTERM: _leave, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(int(ExitCode.DONE))

@@ -30,11 +30,13 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
             Verb("send", "send", "send a message, and wait for a status"),
             Verb("messages", "look", "messages and their timelines"),
             Verb("explain", "look", "why a message is where it is, and what happens next"),
+            Verb("events", "events", "what happened to all messages, and what happens from now on"),
         ),
     ),
     (
         "Callbacks",
         (
+            Verb("listen", "listen", "this server's callbacks here, without a public address; resumes"),
             Verb("endpoints", "endpoints", "where callbacks go"),
             Verb("inboxes", "endpoints", "where incoming messages go"),
             Verb("replay", "replay", "tell callbacks again, of a message or of an endpoint"),
@@ -59,5 +61,5 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
 
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for _, verbs in GROUPS for verb in verbs}
 
-LATER: Final[frozenset[str]] = frozenset({"backup", "events", "listen", "migrate", "restore", "sim"})
+LATER: Final[frozenset[str]] = frozenset({"backup", "migrate", "restore", "sim"})
 """Verbs that a later release brings: they say so."""
