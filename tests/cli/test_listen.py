@@ -164,6 +164,22 @@ def test_a_local_server_that_is_down_is_waited_for(served: Served) -> None:
     assert sum("is down" in line for line in listener.said) == 1
 
 
+def test_what_was_held_is_not_lost_by_a_kill(served: Served) -> None:
+    """An event that came here but was not dealt with is not counted as that: it comes to whoever listens next."""
+    with customer() as mine:
+        pass
+    with served.listen("--forward-to", mine.url) as first:
+        ready(first)
+        served.send("ann", "nobody")
+        first.heard("is down")
+        first.process.kill()
+        first.process.wait()
+    with customer(known=mine), served.listen("--forward-to", mine.url, "--once", "2") as second:
+        second.heard("resumed: 2 events caught up, 0 lost")
+        assert [one.status for one in mine.wait(2)] == ["enqueued", "IdentifierNotFound"]
+        assert second.process.wait(30) == 0
+
+
 def test_a_handler_that_fails_does_not_stop_the_feed(served: Served) -> None:
     """A failure is tried again under the same id; one that stays is passed over and counted, and the end is 7."""
     with customer() as mine:

@@ -22,7 +22,7 @@ SAVE_S: Final = 1.0
 """How long what was dealt with waits to be saved: so much is done twice, at the most, after a kill."""
 ALIVE_S: Final = 8.0
 """How often the server hears that this listener is alive; it believes so for 30 s."""
-CATCH_UP: Final = 10_000
+CATCH_UP: Final = 1_000
 """How much of what waits is fetched before the first of it is dealt with."""
 FAREWELL_S: Final = 2.0
 _HOLDER: Final = re.compile(r".*@(?P<host>.*) \(process (?P<pid>[0-9]{1,10})\)", re.DOTALL)
