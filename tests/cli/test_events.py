@@ -47,7 +47,7 @@ def test_a_list_that_is_cut_says_so(told: Homing) -> None:
     """--limit is of what is wanted; behind the last shown it goes on; nothing wanted is told on stderr."""
     moment = told("clock", "+1s").out.strip()
     for _ in range(3):
-        sent(told, "hi", "--to", "nobody,ann")
+        sent(told, "hi", "--to", "nobody,somebody")
     words = ("events", "--since", moment, "--to", "nobody", "--status", "IdentifierNotFound")
     ended = told(*words, "--limit", "2")
     assert len(rows(ended)) == 2
