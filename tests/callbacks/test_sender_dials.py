@@ -246,6 +246,28 @@ def test_a_request_that_cannot_be_made_does_not_stop_the_others(run: Run) -> Non
     run(main())
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0", "\x0b", "\x1b", "\x7f", "\x85", "\u2028"])
+def test_no_header_and_no_target_can_end_a_line(run: Run, end: str) -> None:
+    """Whatever got past the doors before, the last one is shut: nothing is sent, and the next try is sound."""
+
+    async def main() -> None:
+        async with zoo() as receiver, outbox() as box:
+            view = endpoint(receiver.url("ok"))
+            ended = await box.send(
+                Job(view, [f"x-key: a{end}x-injected: yes"], b"{}"),
+                Job(view, [f"x-key{end}: a"], None, "/ok"),
+                Job(view, [], b"{}", f"/ok{end}x"),
+                Job(view, [], None, f"/ok HTTP/1.1{end}x-injected: yes{end}x: "),
+            )
+            assert {done.error for done in ended} == {Outcome.OURS}
+            assert receiver.connections == 0
+            (done,) = await box.send(Job(view, ["x-key: a\tb"], b"{}"))
+            assert done.status == 200
+            assert receiver.requests[0].headers["x-key"] == "a\tb"
+
+    run(main())
+
+
 def test_a_changed_endpoint_is_sent_to_where_it_now_is(run: Run) -> None:
     """A new view under the same id replaces the old one, also while the old one has a try in flight."""
 

@@ -3,6 +3,7 @@
 Plain data: no socket, no clock, no store.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
@@ -62,8 +63,22 @@ class Job(msgspec.Struct, eq=False):
     tag: object = None
 
 
+class Reached(IntEnum):
+    """How far a try came."""
+
+    NOTHING = 0
+    ADDRESS = 1
+    """There was an address to dial, or the name had one."""
+    CONNECTION = 2
+    """It was connected, but the TLS handshake was not over."""
+    READY = 3
+    """The request could be sent, on a new connection or a kept one."""
+    ANSWER = 4
+    """An answer began."""
+
+
 class Phases(NamedTuple):
-    """Milliseconds from the start of a try to the end of each phase; 0 for one that was not reached or not needed."""
+    """Whole milliseconds from the start of a try to the end of each phase; 0 for one not reached or not needed."""
 
     dns_ms: int
     connect_ms: int
@@ -83,7 +98,7 @@ class Done(msgspec.Struct, eq=False):
     error_text: str
     """For operators, never for tenants: it may tell what a network looks like inside. Empty without an error."""
     retry_after: str | None
-    """The header as it came."""
+    """The header as it came; several, one a line."""
     answer: bytes
     """The beginning of the answer's body."""
     address: str | None
@@ -91,3 +106,4 @@ class Done(msgspec.Struct, eq=False):
     phases: Phases
     location: str | None = None
     """Where a 3xx would lead; nobody goes there, but it tells what is wrong."""
+    reached: Reached = Reached.NOTHING

@@ -4,6 +4,7 @@ Everything that does not change is set once. The address check sits here, in the
 a socket with the very address it is about to dial, so nothing can change between the check and the connection.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pycurl
 
 from homing.callbacks.addresses import AddressPolicy
-from homing.callbacks.job import Done, EndpointView, Job, Phases
+from homing.callbacks.answer import Answer
+from homing.callbacks.job import Done, EndpointView, Job, Phases, Reached
 from homing.callbacks.limits import Limits
 from homing.callbacks.own_addresses import refuses
 from homing.callbacks.verdict import Outcome
@@ -19,12 +21,14 @@ from homing.callbacks.verdict import Outcome
 _QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT: closing a handle does not wait for a name look-up that hangs
 _EXPECT_BYTES = 1_000_000  # from 1 MiB on libcurl would ask "Expect: 100-continue" and wait a second
 
+# libcurl would send a line break as it is, and what is behind it would be a header of somebody else's. Tab is harmless.
+_NEVER_SENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DEAD = frozenset({52, 55, 56})  # closed without a word, broken while writing, while reading
+
 # libcurl's result codes (curl.h); what is not here came over the wire and was no proper HTTP answer.
 ERRORS: Mapping[int, Outcome] = {
     **dict.fromkeys((5, 6), Outcome.DNS),
-    **dict.fromkeys(
-        (7, 52, 55, 56), Outcome.CONNECT
-    ),  # refused, closed without a word, broken while writing, reading
+    **dict.fromkeys((7, *_DEAD), Outcome.CONNECT),
     28: Outcome.TIMEOUT,
     **dict.fromkeys((35, 51, 53, 54, 58, 59, 60, 64, 66, 80, 82, 83, 90, 91, 98), Outcome.TLS),
     **dict.fromkeys(
@@ -37,30 +41,9 @@ class Transfer:
     """A handle for one endpoint; used by one try at a time. ``opened`` collects sockets the sender is to close."""
 
     __slots__ = (
-        *(
-            "curl",
-            "view",
-            "job",
-            "_policy",
-            "_limits",
-            "_opened",
-            "_host",
-            "_target",
-            "_answer",
-            "_answer_bytes",
-        ),
-        *(
-            "_header_bytes",
-            "_header_lines",
-            "_heads",
-            "_retry_after",
-            "_location",
-            "_excess",
-            "_refused",
-            "_fault",
-            "_dialled",
-        ),
-    )
+        *("curl", "view", "job"),
+        *("_policy", "_opened", "_host", "_target", "_answer", "_dialled", "_refused", "_fault", "_spent_us"),
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -72,8 +55,9 @@ class Transfer:
     ) -> None:
         self.view = view
         self._policy = policy
-        self._limits = limits
         self._opened = opened
+        self._answer = Answer(limits)
+        self._spent_us = 0
         self._host = "" if view.url.literal else view.url.host
         self.curl: Any = pycurl.Curl()
         set_option = self.curl.setopt
@@ -89,7 +73,7 @@ class Transfer:
         set_option(pycurl.USERAGENT, view.user_agent)
         set_option(pycurl.NOSIGNAL, 1)
         set_option(_QUICK_EXIT, 1)
-        set_option(pycurl.TIMEOUT_MS, max(1, round(view.timeout_s * 1000)))  # 0 would be for ever
+        set_option(pycurl.TIMEOUT_MS, self._timeout_ms)
         set_option(pycurl.CONNECTTIMEOUT_MS, max(1, round(min(limits.connect_s, view.timeout_s) * 1000)))
         set_option(pycurl.SSL_VERIFYPEER, 0 if view.dangerous_skip_verify else 1)
         set_option(pycurl.SSL_VERIFYHOST, 0 if view.dangerous_skip_verify else 2)
@@ -102,14 +86,16 @@ class Transfer:
         elif ca_file is not None:
             set_option(pycurl.CAINFO, ca_file)
         set_option(pycurl.OPENSOCKETFUNCTION, self._dial)
-        set_option(pycurl.HEADERFUNCTION, self._header)
-        set_option(pycurl.WRITEFUNCTION, self._body)
+        set_option(pycurl.HEADERFUNCTION, self._answer.header)
+        set_option(pycurl.WRITEFUNCTION, self._answer.body)
         self._target: str | None = None
         self._clear()
 
     def load(self, job: Job) -> None:
         """Take a try; raises ValueError, TypeError or pycurl.error for what no request can hold, and stays usable."""
         set_option = self.curl.setopt
+        if _NEVER_SENT.search(f"{job.target or ''}{''.join(job.headers)}") or " " in (job.target or ""):
+            raise ValueError("a control character in the request's head")
         if job.target is not self._target:
             set_option(pycurl.REQUEST_TARGET, job.target or self.view.url.target)
             self._target = job.target
@@ -123,30 +109,51 @@ class Transfer:
         set_option(pycurl.HTTPHEADER, headers)
         self.job: Job | None = job
 
+    def begin_anew(self, code: int) -> bool:
+        """Get ready for the rest of the try over a new connection, if only kept ones were used and none said a word.
+
+        libcurl does so by itself, but it gives up when five kept connections in a row turn out to be dead.
+        """
+        get_info, set_option = self.curl.getinfo, self.curl.setopt
+        if code not in _DEAD or self._answer.has_begun or self._spent_us or get_info(pycurl.NUM_CONNECTS):
+            return False
+        self._spent_us = max(1, get_info(pycurl.TOTAL_TIME_T))
+        set_option(pycurl.FRESH_CONNECT, 1)
+        set_option(pycurl.TIMEOUT_MS, max(1, self._timeout_ms - self._spent_us // 1000))
+        return True
+
     def finish(self, code: int, text: str) -> Done:
         """Return how the try ended and be ready for the next; ``code`` and ``text`` are libcurl's, 0 for success."""
         job, get_info = self.job, self.curl.getinfo
         assert job is not None
-        error = self._judge(code) if code else None
-        if error is Outcome.REFUSED_BY_GUARD:
-            text = f"refused: {self._refused}"
+        answer = self._answer
+        error = self._judge(code, text)
+        name_us, connect_us, tls_us = (
+            get_info(pycurl.NAMELOOKUP_TIME_T), get_info(pycurl.CONNECT_TIME_T), get_info(pycurl.APPCONNECT_TIME_T)
+        )  # fmt: skip
+        address = get_info(pycurl.PRIMARY_IP)
         done = Done(
             job,
             get_info(pycurl.RESPONSE_CODE),
             error,
-            (self._fault or text) if error is not None else "",
-            self._retry_after,
-            self._answer,
-            get_info(pycurl.PRIMARY_IP) or self._dialled,  # libcurl tells it of connections only
+            "" if error is None else self._why(text),
+            answer.retry_after,
+            answer.kept,
+            address or self._dialled,
             Phases(
-                get_info(pycurl.NAMELOOKUP_TIME_T) // 1000,
-                get_info(pycurl.CONNECT_TIME_T) // 1000,
-                get_info(pycurl.APPCONNECT_TIME_T) // 1000,
-                get_info(pycurl.STARTTRANSFER_TIME_T) // 1000,
-                get_info(pycurl.TOTAL_TIME_T) // 1000,
+                self._at_ms(name_us),
+                self._at_ms(connect_us),
+                self._at_ms(tls_us),
+                # libcurl notes a first byte also where connecting failed and none came.
+                self._at_ms(get_info(pycurl.STARTTRANSFER_TIME_T)) if answer.has_begun else 0,
+                self._at_ms(get_info(pycurl.TOTAL_TIME_T)),
             ),
-            self._location,
+            answer.location,
+            self._reached(name_us, connect_us, tls_us, is_connected=bool(address)),
         )
+        if self._spent_us:
+            self.curl.setopt(pycurl.FRESH_CONNECT, 0)
+            self.curl.setopt(pycurl.TIMEOUT_MS, self._timeout_ms)
         self._clear()
         return done
 
@@ -156,26 +163,55 @@ class Transfer:
 
     def _clear(self) -> None:
         self.job = None
-        self._answer = b""
-        self._answer_bytes = self._header_bytes = self._header_lines = self._heads = 0
-        self._retry_after: str | None = None
-        self._location: str | None = None
-        self._excess = ""
+        self._answer.clear()
+        self._dialled: str | None = None
         self._refused = ""
         self._fault = ""
-        self._dialled: str | None = None
+        self._spent_us = 0
 
-    def _judge(self, code: int) -> Outcome | None:
-        if self._excess == "body":
-            return None
-        if self._excess:
+    @property
+    def _timeout_ms(self) -> int:
+        return max(1, round(self.view.timeout_s * 1000))  # 0 would be for ever
+
+    def _at_ms(self, phase_us: int) -> int:
+        return (phase_us + self._spent_us) // 1000 if phase_us else 0
+
+    def _judge(self, code: int, text: str) -> Outcome | None:
+        """Return why the exchange is not complete; None when it is."""
+        answer = self._answer
+        if answer.excess:
             return Outcome.MALFORMED
-        if code == pycurl.E_COULDNT_CONNECT and self._fault:
-            return Outcome.OURS
-        if code == pycurl.E_COULDNT_CONNECT and self._refused and self._dialled is None:
-            return Outcome.REFUSED_BY_GUARD
+        if code == 0 or answer.is_too_long:
+            return None if answer.has_whole_head else Outcome.MALFORMED
+        if code == pycurl.E_COULDNT_CONNECT and self._dialled is None:
+            # Where an address was dialled, that is what failed; others of the name may have been refused.
+            if self._fault:
+                return Outcome.OURS
+            return Outcome.REFUSED_BY_GUARD if self._refused else Outcome.CONNECT
         error = ERRORS.get(code, Outcome.MALFORMED)
-        return Outcome.MALFORMED if error is Outcome.CONNECT and self._heads else error  # an answer had begun
+        if error is not Outcome.CONNECT:
+            return error
+        if answer.has_begun:
+            return Outcome.MALFORMED
+        # With TLS 1.3 a server refuses its client behind the handshake: libcurl sees reading or writing fail.
+        return Outcome.TLS if "SSL routines" in text and "alert" in text else Outcome.CONNECT
+
+    def _why(self, text: str) -> str:
+        """Return what operators are told of an error."""
+        if self._answer.excess:
+            return f"beyond what is read: {self._answer.excess}"
+        if self._dialled is None and (self._fault or self._refused):
+            return self._fault or f"refused: {self._refused}"
+        return text or "the answer ended before its headers did"
+
+    def _reached(self, name_us: int, connect_us: int, tls_us: int, *, is_connected: bool) -> Reached:
+        if self._answer.has_begun:
+            return Reached.ANSWER
+        if connect_us:
+            return Reached.READY if tls_us or self.view.url.scheme == "http" else Reached.CONNECTION
+        if is_connected:
+            return Reached.READY  # a connection that was kept: nothing was looked up, dialled or shaken
+        return Reached.ADDRESS if name_us else Reached.NOTHING
 
     def _dial(self, _purpose: int, target: Any) -> Any:
         """Give libcurl a socket for the address it wants to dial, or none."""
@@ -195,36 +231,3 @@ class Transfer:
         self._dialled = address[0]
         self._opened.append(opened)  # pycurl takes a duplicate; this one is closed when libcurl has returned
         return opened
-
-    def _header(self, line: bytes) -> int | None:
-        """Count a header line (status lines too) and look for Retry-After; any answer but None ends the transfer."""
-        self._header_bytes += len(line)
-        self._header_lines += 1
-        limits = self._limits
-        if self._header_bytes > limits.header_bytes or self._header_lines > limits.header_lines:
-            self._excess = "headers"
-            return -1
-        first = line[0]
-        if first == 0x48 and line.startswith(b"HTTP/"):
-            self._heads += 1
-            self._retry_after = None
-            self._location = None
-            if self._heads > limits.informational + 1:
-                self._excess = "informational"
-                return -1
-        elif first in b"Rr" and line[:12].lower() == b"retry-after:":
-            self._retry_after = line[12:].strip().decode("latin-1")
-        elif first in b"Ll" and line[:9].lower() == b"location:":
-            self._location = line[9:].strip()[:2_048].decode("latin-1")
-        return None
-
-    def _body(self, chunk: bytes) -> int | None:
-        """Keep the beginning of the answer and count the rest; any answer but None ends the transfer."""
-        kept = self._limits.answer_kept_bytes - len(self._answer)
-        if kept > 0:
-            self._answer += chunk[:kept]
-        self._answer_bytes += len(chunk)
-        if self._answer_bytes > self._limits.answer_read_bytes:
-            self._excess = "body"
-            return -1
-        return None

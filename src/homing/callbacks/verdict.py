@@ -103,10 +103,14 @@ def pauses_endpoint(status: int) -> bool:
 def retry_after_ms(value: str | None, now_ms: int) -> int | None:
     """Return how long a Retry-After asks to wait (RFC 9110 §10.2.3), 0 to 24 h; None for none or garbage.
 
-    ``value`` is seconds or an HTTP date in any of its three forms; ``now_ms`` is real time.
+    ``value`` is seconds or an HTTP date in any of its three forms, or several such lines: no try comes earlier than
+    any of them asks. ``now_ms`` is real time.
     """
-    if value is None:
-        return None
+    waits_ms = [_wait_ms(line, now_ms) for line in (value or "").split("\n")]
+    return max((wait_ms for wait_ms in waits_ms if wait_ms is not None), default=None)
+
+
+def _wait_ms(value: str, now_ms: int) -> int | None:
     value = value.strip(" \t")
     if not value.isascii() or not 0 < len(value) <= _MAX_RETRY_AFTER_CHARS:
         return None

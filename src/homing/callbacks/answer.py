@@ -1,0 +1,120 @@
+"""What comes back, line by line and piece by piece, read as strictly as it must be and no further than the limits. Pure.
+
+libcurl reads HTTP generously: for it ``http/1.1 500`` and ``HTTP/2.0 500`` are a 200, and a head is whole where the
+connection ends within it. Events would be settled that nobody took, so what it calls an answer is read once more.
+"""
+
+import re
+from enum import Enum
+from typing import Final
+
+from homing.callbacks.limits import Limits
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}[ \r\n]")
+_EMPTY_LINES: Final = (b"\r\n", b"\n")
+_LOCATION_CHARS: Final = 2_048
+_STOP: Final = -1
+"""What libcurl takes as the wish to end the transfer; None lets it go on."""
+
+
+class _Part(Enum):
+    """What the next line belongs to."""
+
+    STATUS_LINE = "status line"
+    HEADERS = "headers"
+    TRAILERS = "trailers"
+    """The answer's own head is whole; trailers may follow its body, are counted, and say nothing."""
+
+
+class Answer:
+    """One answer at a time; `clear` before the next. `header` and `body` are libcurl's callbacks."""
+
+    __slots__ = (
+        *("excess", "has_begun", "is_too_long", "kept", "location", "retry_after"),
+        *("_body_bytes", "_header_bytes", "_header_lines", "_informational", "_is_informational", "_limits", "_part"),
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.has_begun = False
+        """A first line came, whatever it said."""
+        self.kept = b""
+        """The beginning of the body."""
+        self.retry_after: str | None = None
+        """The header as it came; several, one a line."""
+        self.location: str | None = None
+        self.excess = ""
+        """What was beyond the limits or the grammar of heads, so that there is no answer; empty: nothing was."""
+        self.is_too_long = False
+        """The body was cut; the status counts."""
+        self._part = _Part.STATUS_LINE
+        self._is_informational = False
+        self._informational = self._header_bytes = self._header_lines = self._body_bytes = 0
+
+    @property
+    def has_whole_head(self) -> bool:
+        """The status line, the headers and the empty line behind them came, and not of a 1xx only."""
+        return self._part is _Part.TRAILERS
+
+    def header(self, line: bytes) -> int | None:
+        """Take a line: of a head, status line and empty line too, or a trailer."""
+        self._header_bytes += len(line)
+        self._header_lines += 1
+        if self._header_bytes > self._limits.header_bytes or self._header_lines > self._limits.header_lines:
+            return self._stop("headers")
+        if self._part is not _Part.HEADERS:
+            return self._begin(line) if self._part is _Part.STATUS_LINE else None
+        first = line[0]
+        if first in b"\r\n":
+            return self._end(line)
+        if first in b"Rr" and line[:12].lower() == b"retry-after:":
+            value = line[12:].strip().decode("latin-1")
+            self.retry_after = value if self.retry_after is None else f"{self.retry_after}\n{value}"
+        elif first in b"Ll" and line[:9].lower() == b"location:":
+            self.location = line[9:].strip()[:_LOCATION_CHARS].decode("latin-1")
+        return None
+
+    def body(self, piece: bytes) -> int | None:
+        """Take a piece of the body: keep the beginning and count the rest."""
+        limits = self._limits
+        kept = limits.answer_kept_bytes - len(self.kept)
+        if kept > 0:
+            self.kept += piece[:kept]
+        self._body_bytes += len(piece)
+        if self._body_bytes > limits.answer_read_bytes:
+            self.is_too_long = True
+            return _STOP
+        return None
+
+    def _begin(self, line: bytes) -> int | None:
+        self.has_begun = True
+        self._part = _Part.HEADERS
+        if _STATUS_LINE.match(line) is None:
+            return self._stop("no status line")
+        self._is_informational = line.startswith(b"1", 9)
+        if not self._is_informational:
+            return None
+        self._informational += 1
+        if line.startswith(b"101", 9):
+            return self._stop(
+                "another protocol"
+            )  # nobody asked for it, and it would be read until the deadline
+        return (
+            self._stop("informational answers") if self._informational > self._limits.informational else None
+        )
+
+    def _end(self, line: bytes) -> int | None:
+        if line not in _EMPTY_LINES:
+            return self._stop("a bare carriage return")
+        if self._is_informational:
+            self.retry_after = self.location = None  # what it says is not the answer's
+        self._part = _Part.STATUS_LINE if self._is_informational else _Part.TRAILERS
+        return None
+
+    def _stop(self, excess: str) -> int:
+        self.excess = excess
+        return _STOP
