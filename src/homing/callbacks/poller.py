@@ -4,14 +4,16 @@ Three habits make this fast and right (PROTOTYPE.md §2):
 
 - One reader for all sockets: the loop wakes once and gets every ready socket in one call.
 - A socket stays registered when a transfer ends (libcurl says "remove" after each one): the next transfer on the same
-  connection then costs one system call instead of two. If the peer speaks or hangs up meanwhile, it is taken out.
-- Nothing is remembered about what the kernel has registered. libcurl closes sockets without telling, the numbers are
-  used again at once, also for sockets that are none of ours; whoever trusts a note about "number 17" waits for ever.
+  connection then costs one system call instead of two.
+- Nothing is trusted that was noted about what the kernel has registered. libcurl closes sockets without telling, the
+  numbers are used again at once, also for sockets that are none of ours; who trusts "number 17" waits for ever.
 
-One guard lives here because only here it is seen: bytes that libcurl reads and tells nobody about (chunk extensions).
+Two guards live here because only here it is seen: bytes that libcurl reads and tells nobody about (chunk extensions),
+and what a peer says while nobody asks, which libcurl would take for the answer to whatever is asked next.
 """
 
 import asyncio
+import os
 import select
 import socket
 import sys
@@ -48,6 +50,14 @@ def _received_bytes(one: socket.socket) -> int:
     return int.from_bytes(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)[128:136], sys.byteorder)
 
 
+def _hang_up(fd: int) -> None:
+    with socket.socket(fileno=fd) as one:
+        try:
+            one.shutdown(socket.SHUT_RDWR)
+        finally:
+            one.detach()  # it stays libcurl's
+
+
 class Poller:
     """Watches libcurl's sockets and deadline; idle, it costs nothing at all.
 
@@ -67,6 +77,7 @@ class Poller:
         self._epoll = select.epoll()
         self._turns: dict[int, int] = {}
         self._received_bytes: dict[int, int] = {}
+        self._inodes: dict[int, int] = {}
         self._deadline: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -84,6 +95,7 @@ class Poller:
             self._epoll.modify(fd, events)
         except FileNotFoundError:
             self._epoll.register(fd, events)
+            self._inodes[fd] = os.fstat(fd).st_ino
 
     def deadline_changed(self, wait_ms: int) -> None:
         """Take libcurl's next timeout, -1 for none (M_TIMERFUNCTION); it counts from the next `arm`."""
@@ -100,6 +112,12 @@ class Poller:
         )  # noted, for uvloop's handle of a deadline already passed does not tell
         self._alarm = self._loop.call_at(self._deadline, self._ring)
 
+    def cut_talkers(self) -> None:
+        """Hang up on idle connections whose peers have spoken or hung up, before one of them is used again."""
+        for fd, events in self._epoll.poll(0, _MAX_EVENTS):
+            if fd not in self._turns:
+                self._cut_talker(fd, events)
+
     def close(self) -> None:
         """Stop watching; nothing is called any more."""
         self._deadline = None
@@ -113,7 +131,7 @@ class Poller:
         for fd, events in self._epoll.poll(0, _MAX_EVENTS):
             turns = self._turns.get(fd)
             if turns is None:
-                self._epoll.unregister(fd)
+                self._cut_talker(fd, events)
                 continue
             ready.append((fd, _CURL_OF[events & 31]))
             self._turns[fd] = turns = turns + 1
@@ -121,6 +139,19 @@ class Poller:
                 self._cut_floods(fd)
         if ready:
             self._on_ready(ready)
+
+    def _cut_talker(self, fd: int, events: int) -> None:
+        """Hang up on an idle connection; libcurl then fails to write to it, and takes another one."""
+        if events == select.EPOLLOUT:
+            self._epoll.modify(fd, select.EPOLLIN)
+            return
+        try:
+            self._epoll.unregister(fd)
+            # A forked child may keep a socket of ours alive whose number is somebody else's here by now.
+            if os.fstat(fd).st_ino == self._inodes[fd]:
+                _hang_up(fd)
+        except OSError:
+            pass  # it is broken or gone already
 
     def _cut_floods(self, fd: int) -> None:
         """Hang up on a peer that pours; libcurl then sees an answer that broke off."""

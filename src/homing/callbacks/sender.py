@@ -88,6 +88,7 @@ class Sender:
             self._active[transfer.curl] = transfer, pool
             self._multi.add_handle(transfer.curl)
         self.in_flight += len(jobs)
+        self._poller.cut_talkers()
         if self._act(pycurl.SOCKET_TIMEOUT, 0) < self.in_flight:
             self._reap_soon()
         self._poller.arm()
@@ -159,13 +160,22 @@ class Sender:
         for curl in succeeded:
             ended.append(self._take_out(curl, 0, ""))
         for curl, code, text in failed:
-            ended.append(self._take_out(curl, code, text))
+            if not self._begin_anew(curl, code):
+                ended.append(self._take_out(curl, code, text))
         self.in_flight -= len(ended)
         if self._idle_handles > self._limits.idle_handles:
             self._free_idle_handles()
         self._poller.arm()
         if ended:
             self._on_done(ended)
+
+    def _begin_anew(self, curl: Any, code: int) -> bool:
+        """Send once more what kept connections lost, all dead under it: that says nothing about the endpoint."""
+        if not self._active[curl][0].begin_anew(code):
+            return False
+        self._multi.remove_handle(curl)
+        self._multi.add_handle(curl)
+        return True
 
     def _take_out(self, curl: Any, code: int, text: str) -> Done:
         transfer, pool = self._active.pop(curl)
