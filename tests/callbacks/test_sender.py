@@ -3,7 +3,6 @@
 import asyncio
 import select
 import socket
-import time
 
 import pytest
 from tests.callbacks.zoo import (
@@ -21,7 +20,7 @@ from tests.callbacks.zoo import (
 from homing.callbacks.job import Done, Job
 from homing.callbacks.limits import Limits
 from homing.callbacks.sender import Sender
-from homing.callbacks.verdict import Outcome, outcome
+from homing.callbacks.verdict import Outcome
 from homing.contract.forms import Form
 
 
@@ -164,65 +163,6 @@ def test_retry_after_is_told_raw_and_only_the_final_answers(run: Run) -> None:
             assert (busy.status, busy.retry_after) == (429, "17")
             assert (down.status, down.retry_after) == (503, "Fri, 31 Dec 2027 23:59:59 GMT")
             assert (hinted.status, hinted.retry_after) == (200, None)
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    "path,error",
-    [
-        ("slow", Outcome.TIMEOUT),
-        ("drip", Outcome.TIMEOUT),
-        ("drip_head", Outcome.TIMEOUT),
-        ("extensions", Outcome.MALFORMED),
-        ("close", Outcome.CONNECT),
-        ("reset", Outcome.CONNECT),
-        ("headers", Outcome.MALFORMED),
-        ("long_header", Outcome.MALFORMED),
-        ("flood", Outcome.MALFORMED),
-        ("garbage", Outcome.MALFORMED),
-        ("smtp", Outcome.MALFORMED),
-        ("old", Outcome.MALFORMED),
-        ("nostatus", Outcome.MALFORMED),
-        ("short", Outcome.MALFORMED),
-        ("badchunk", Outcome.MALFORMED),
-        ("hugechunk", Outcome.MALFORMED),
-        ("negative", Outcome.MALFORMED),
-        ("twice", Outcome.MALFORMED),
-        ("switch", Outcome.MALFORMED),
-    ],
-)
-def test_what_is_no_whole_answer_has_its_own_kind(run: Run, path: str, error: Outcome) -> None:
-    """Each way to misbehave ends in bounded time with its kind, and the next try at a good path works."""
-
-    async def main() -> None:
-        async with zoo() as receiver, outbox() as box:
-            started = time.monotonic()
-            (done,) = await box.send(post(endpoint(receiver.url(path), timeout_s=0.4)))
-            assert outcome(done.status, done.error) is error
-            assert time.monotonic() - started < 2
-            assert receiver.written_bytes < 16_000_000
-            (done,) = await box.send(post(endpoint(receiver.url("ok"), 2)))
-            assert done.status == 200
-
-    run(main())
-
-
-def test_a_longer_answer_than_allowed_is_cut_and_counts_by_its_status(run: Run) -> None:
-    """64 KiB are read, then the connection is closed; the status decides; 1 KiB is kept."""
-
-    async def main() -> None:
-        async with zoo() as receiver, outbox() as box:
-            endless, broken, limit = await box.send(
-                *(
-                    post(endpoint(receiver.url(path), n))
-                    for n, path in enumerate(("endless", "endless500", "limit"))
-                )
-            )
-            assert (endless.status, endless.error, len(endless.answer)) == (200, None, 1024)
-            assert (broken.status, broken.error) == (500, None)
-            assert (limit.status, limit.error, limit.answer) == (200, None, b"abcd" * 256)
-            await until(lambda: receiver.open_now == 1)  # the one that kept to the limit stays open
 
     run(main())
 

@@ -6,15 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.callbacks.zoo import (
-    QUICK,
-    Run,
-    certificates,
-    endpoint,
-    outbox,
-    post,
-    zoo,
-)
+from tests.callbacks.certificates import certificates
+from tests.callbacks.zoo import QUICK, Run, endpoint, outbox, post, zoo
 
 from homing.callbacks.limits import Limits, raise_open_files, system_ca_file
 from homing.callbacks.verdict import Outcome
