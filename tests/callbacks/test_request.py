@@ -1,15 +1,21 @@
 """One event to one endpoint as a request: what is in it, and what is not."""
 
 import itertools
+import json
+import re
 import time
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import pytest
 from standardwebhooks import Webhook
+from tests.callbacks.naughty import NAUGHTY, of_category_c
 
-from homing.callbacks.guard import parse_url
+from homing.callbacks.guard import UrlRefused, parse_url
 from homing.callbacks.job import EndpointView, Job
-from homing.callbacks.request import build, webhook_id
+from homing.callbacks.operations import OperationNotification
+from homing.callbacks.request import HIDDEN, build, destination, shown, webhook_id
+from homing.contract.errors import Unencodable
 from homing.contract.forms import Form
 from homing.contract.notification import IncomingNotification, StatusNotification, attachment_of
 from homing.contract.signature import Signer, secret_from_bytes
@@ -155,3 +161,99 @@ def test_the_tag_travels_untouched() -> None:
     """The courier finds its own object back."""
     tag = object()
     assert build(view(), DELIVERED, ID, NOW_S, 3, 1, tag=tag).tag is tag
+
+
+def test_a_messages_own_url_and_form_replace_the_endpoints() -> None:
+    """`notifyCallback`: to its path, in its form, after the query it has; a URL that is refused is an error."""
+    url, form = destination("get https://example.com/own?a=b")
+    assert build(view(), DELIVERED, ID, NOW_S, 3, 1, url=url, form=form).target == f"/own?a=b&{QUERY}"
+    url, form = destination("json https://example.com/own?a=b")
+    job = build(view(Form.GET), DELIVERED, ID, NOW_S, 3, 1, url=url, form=form)
+    assert (job.target, headers_of(job)["content-type"]) == ("/own?a=b", "application/json")
+    with pytest.raises(UrlRefused):
+        destination("json ftp://example.com/")
+
+
+def test_a_fact_about_an_endpoint_is_posted_as_json_whatever_the_form() -> None:
+    """What endpoints of kind operations are told; signed like the rest."""
+    fact = OperationNotification("endpoint.resting", 1_464_098_227_042, "12", "ep_1", "timeout")
+    job = build(view(Form.GET), fact, ID, int(time.time()), 3, 1)
+    assert job.target is None
+    assert headers_of(job)["content-type"] == "application/json"
+    assert job.body is not None
+    assert json.loads(job.body) == {
+        "type": "endpoint.resting",
+        "timestamp": "2016-05-24T13:57:07Z",
+        "applicationId": "12",
+        "endpointId": "ep_1",
+        "reason": "timeout",
+    }
+    Webhook(SECRETS[0]).verify(job.body, headers_of(job), json_parse=False)
+
+
+def test_the_owners_headers_go_with_every_request_and_are_hidden_in_the_log() -> None:
+    """They come last, as they are; of what is shown, only what is no secret is readable."""
+    owned = msgspec.structs.replace(view(), headers=("x-key: s3cr3t", "authorization: Bearer s3cr3t"))
+    job = build(owned, DELIVERED, ID, NOW_S, 3, 1)
+    assert job.headers[-2:] == ["x-key: s3cr3t", "authorization: Bearer s3cr3t"]
+    line, headers = shown(job)
+    assert line == "POST /hook?k=v HTTP/1.1"
+    assert headers == {
+        "host": "example.com",
+        "user-agent": "Catapush",
+        **headers_of(job),
+        "webhook-signature": HIDDEN,
+        "x-key": HIDDEN,
+        "authorization": HIDDEN,
+    }
+    line, _ = shown(build(view(Form.GET, "http://example.com:8080/"), DELIVERED, ID, NOW_S, 3, 1))
+    assert line == f"GET /?{QUERY} HTTP/1.1"
+
+
+def said(text: str) -> StatusNotification:
+    """A status in whose every free field a text stands."""
+    return StatusNotification(0, "12", "m", text, Status.DELIVERED, text, text, text)
+
+
+def parts(text: str, form: Form) -> dict[str, str]:
+    """Return what a receiver reads of such a status, after checking that nothing of it is out of its place."""
+    job = build(view(form), said(text), ID, NOW_S, 3, 1)
+    plain = build(view(form), DELIVERED, ID, NOW_S, 3, 1)
+    assert set(headers_of(job)) == set(headers_of(plain))
+    assert all(re.fullmatch(r"[ -~]+", line) for line in job.headers)
+    if form is Form.JSON:
+        assert job.body is not None
+        assert min(job.body) >= 0x20
+        read = json.loads(job.body, object_pairs_hook=list)
+    else:
+        raw = job.target if job.body is None else job.body.decode("ascii")
+        assert raw is not None
+        assert re.fullmatch(r"[A-Za-z0-9\-._~%+/?&=]+", raw)
+        read = parse_qsl(
+            urlsplit(raw).query if job.body is None else raw, keep_blank_values=True, strict_parsing=True
+        )
+        read = [pair for pair in read if pair[0] != "k"]
+    assert len(dict(read)) == len(read)
+    return dict(read)
+
+
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("text", [text for text in NAUGHTY if text])
+def test_no_text_of_a_message_leaves_its_place(text: str, form: Form) -> None:
+    """No line, header, key or value comes of it; the receiver reads what was said."""
+    read = parts(text, form)
+    assert len(read) == 9
+    for key in ("recipient", "messageRef", "recipientRef", "fallbackRef"):
+        assert read[key] == text
+
+
+@pytest.mark.parametrize("form", Form)
+def test_nothing_of_unicodes_category_c_leaves_its_place(form: Form) -> None:
+    """Controls, formats, private and unassigned ones; a surrogate is no text, and nothing is sent."""
+    everything = of_category_c(every=97)
+    surrogates = {c for c in everything if "\ud800" <= c <= "\udfff"}
+    text = "".join(c for c in everything if c not in surrogates)
+    assert parts(text, form)["messageRef"] == text
+    for c in surrogates:
+        with pytest.raises(Unencodable):
+            build(view(form), said(f"a{c}b"), ID, NOW_S, 3, 1)
