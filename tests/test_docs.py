@@ -24,7 +24,9 @@ from homing.api.feed_schema import (
     OpenedListener,
 )
 from homing.api.routes_listeners import LEASE_MS
-from homing.callbacks.verdict import Outcome
+from homing.callbacks import verdict
+from homing.callbacks.limits import Limits
+from homing.callbacks.verdict import Outcome, Verdict
 from homing.checkup.examination import CHECKS
 from homing.cli.dev import RETRY_DELAYS_S
 from homing.cli.exits import ExitCode
@@ -160,6 +162,42 @@ def test_cli_tells_how_listening_goes() -> None:
     assert "three times more within four seconds" in text
     assert f"until {LEASE_MS // 1000} s after" in text
     assert f"within {TIMEOUT_S:.0f} s" in text
+
+
+FOLLOWS = {Verdict.SETTLED: "settled", Verdict.RETRY: "tried again", Verdict.DISABLE: "disabled"}
+YES_OR_NO = {True: "yes", False: "no"}
+
+
+def test_callbacks_tells_what_every_answer_does() -> None:
+    """The table of answers is the table of verdicts, row by row."""
+    table = rows(section(page("callbacks"), "What your answer does"))[1:]
+    assert [coded(row[1:2]) for row in table] == [[str(ended)] for ended in verdict.TABLE]
+    for row, meaning in zip(table, verdict.TABLE.values(), strict=True):
+        assert re.split(r"[;:,]", row[2])[0] == FOLLOWS[meaning.verdict], row
+        assert row[3] == YES_OR_NO[meaning.counts_against_endpoint], row
+        assert row[4] == ("503 only" if row[0] == "5xx" else YES_OR_NO[meaning.overloaded]), row
+        assert ("pauses the whole endpoint" in row[2]) == (row[0] in {"429", "5xx"}), row
+    for status in range(200, 600):
+        is_special = status in {429, 503}
+        assert (
+            verdict.pauses_endpoint(status)
+            is verdict.overloaded(status, verdict.outcome(status))
+            is is_special
+        )
+
+
+def test_callbacks_tells_the_limits_of_answers() -> None:
+    """Sizes and times are the sender's."""
+    text, limits = " ".join(section(page("callbacks"), "What your answer does").split()), Limits()
+    assert (
+        f"may take {limits.connect_s:g} s, the whole exchange {KEYS['callbacks.timeout_seconds'].default:g} s"
+        in text
+    )
+    assert f"at most {limits.answer_read_bytes // 1024} KiB are read" in text
+    assert f"At most {limits.answer_kept_bytes // 1024} KiB is kept" in text
+    assert f"{limits.header_bytes // 1024} KiB and {limits.header_lines} lines" in text
+    assert f"at most {limits.informational} answers with 1xx" in text
+    assert f"up to {verdict.MAX_RETRY_AFTER_MS // 3_600_000} h" in text
 
 
 def tags(union: Any) -> set[str]:
