@@ -54,6 +54,23 @@ def test_a_kept_connection_that_dies_under_a_request_fails_no_try(
     run(main())
 
 
+def test_a_kept_connection_that_falls_silent_is_told_as_connected(run: Run) -> None:
+    """Nothing was looked up, dialled or shaken, and yet it was there: the receiver did not answer in time."""
+
+    async def main() -> None:
+        async with zoo(act=at_first(says(OK), hang)) as receiver, outbox() as box:
+            view = endpoint(receiver.url("hook"), timeout_s=0.5)
+            (done,) = await box.send(post(view))
+            assert done.reached is Reached.ANSWER
+            (done,) = await box.send(post(view))
+            assert (done.error, done.reached, done.address) == (Outcome.TIMEOUT, Reached.READY, "127.0.0.1")
+            assert done.phases[:4] == (0, 0, 0, 0)
+            assert receiver.connections == 1
+            assert len(receiver.requests) == 2
+
+    run(main())
+
+
 @pytest.mark.parametrize("ends", ["in silence", "with a reset"])
 def test_a_receiver_that_restarts_fails_no_try(run: Run, ends: str) -> None:
     """All its kept connections die at once, far more than libcurl would try one after the other."""

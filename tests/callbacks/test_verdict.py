@@ -106,10 +106,18 @@ def test_overload_and_pause() -> None:
         ("Sun, 31 Feb 1994 08:49:37 GMT", None),
         ("Sun, 06 Nov 99999 08:49:37 GMT", None),
         ("Sun, 06 Nov 1994 08:49:37 GMT" + " " * 40 + ";", None),
+        ("1" + "0" * 30, DAY_MS),
+        ("5\n99\n7", 99_000),
+        ("5\nsoon\n", 5_000),
+        ("0\nSun, 06 Nov 1994 08:50:37 GMT", 60_000),
+        ("\n", None),
     ],
 )
 def test_retry_after(value: str | None, wait_ms: int | None) -> None:
-    """Seconds and the three forms of an HTTP date are understood, capped at a day; garbage is as if absent."""
+    """Seconds and the three forms of an HTTP date are understood, capped at a day; garbage is as if absent.
+
+    Of several, one a line, the longest counts.
+    """
     assert retry_after_ms(value, NOW_MS) == wait_ms
 
 
