@@ -13,7 +13,7 @@ import msgspec
 
 from homing.callbacks.certificate import describe
 from homing.callbacks.diagnosis import better_url, note
-from homing.callbacks.job import Done, EndpointView, Job
+from homing.callbacks.job import Done, EndpointView, Job, Reached
 from homing.callbacks.operations import OperationNotification
 from homing.callbacks.request import build, shown, webhook_id
 from homing.callbacks.trial import Step, Trial
@@ -146,21 +146,21 @@ def _steps(done: Done, ended: Outcome, certificate: str | None) -> list[Step]:
         return [Step("sent", ok=False, detail=said)]
     was_refused = ended is Outcome.REFUSED_BY_GUARD
     if not url.literal:
-        if not done.address and not was_refused:
+        if done.reached is Reached.NOTHING:
             return [Step("name", ok=False, detail=said, took_ms=phases.dns_ms or phases.total_ms)]
         found = url.host if was_refused else f"{url.host} → {done.address}"
         steps.append(Step("name", ok=True, detail=found, took_ms=phases.dns_ms))
     if was_refused:
         return [*steps, Step("address", ok=False, detail=said)]
     steps.append(Step("address", ok=True, detail=f"{done.address or url.host} may be called"))
-    if not phases.connect_ms and done.error is not None:
+    if done.reached is Reached.ADDRESS:
         took_ms = phases.total_ms - phases.dns_ms
         return [*steps, Step("connect", ok=False, detail=said, took_ms=took_ms)]
     steps.append(
         Step("connect", ok=True, detail=f"port {url.port}", took_ms=max(0, phases.connect_ms - phases.dns_ms))
     )
     if url.scheme == "https":
-        if not phases.tls_ms and done.error is not None:
+        if done.reached is Reached.CONNECTION:
             took_ms = phases.total_ms - phases.connect_ms
             return [*steps, Step("tls", ok=False, detail=said, took_ms=took_ms)]
         took_ms = max(0, phases.tls_ms - phases.connect_ms)
