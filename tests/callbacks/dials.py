@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import pycurl
 import pytest
+from tests.callbacks.certificates import certificates
 from tests.callbacks.ranges import lies_inside, number, text
-from tests.callbacks.zoo import Outbox, certificates, dialler_is
+from tests.callbacks.zoo import Outbox, dialler_is
 
 from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.guard import ParsedUrl

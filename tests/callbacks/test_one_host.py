@@ -14,9 +14,9 @@ import pycurl
 import uvloop
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from tests.callbacks.certificates import certificates
 from tests.callbacks.dials import Reply, WatchedTransfer, Witness, bench
 from tests.callbacks.ranges import number
-from tests.callbacks.zoo import certificates
 
 from homing.callbacks.guard import BAD_PORTS, ParsedUrl, UrlRefused, parse_url
 from homing.callbacks.job import EndpointView
