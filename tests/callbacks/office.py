@@ -14,6 +14,7 @@ from tests.store.ledger import told
 from homing.callbacks.courier import Courier
 from homing.callbacks.directory import Directory, secret_context
 from homing.callbacks.job import Done, Job, Phases
+from homing.callbacks.ports import Counts
 from homing.callbacks.verdict import Outcome
 from homing.engine import Engine
 from homing.lifecycle.dispatch import Input
@@ -115,9 +116,10 @@ class Office:
             "delays_ms": (5_000, 30_000), "max_per_endpoint": 256, "max_in_flight": 1_000, "chance": lambda: 0.5,
             **given,
         }  # fmt: skip
+        counts: Counts = Silent()
         self.courier = Courier(
             recorder=self.engine, ledger=ledger, changes=store, directory=self.directory, sender=self.sender,
-            clock=clock, counts=Silent(), **settings,  # type: ignore[arg-type]
+            clock=clock, counts=counts, **settings,  # type: ignore[arg-type]
         )  # fmt: skip
         self.sender.on_done = self.courier.on_done
         self.engine.born_free = self.courier.crowded
