@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homing.api.decode import MAX_DEPTH, shape
-from homing.api.schema import EndpointCreate, MessageList, SendRequest, UserCreate
+from homing.api.endpoint_schema import EndpointCreate
+from homing.api.schema import MessageList, SendRequest, UserCreate
 from homing.errors import InvalidRequest, NotAcceptable
 
 GOOD: dict[str, Any] = {"mobileAppId": 1, "text": "hi", "recipients": [{"identifier": "ann"}]}

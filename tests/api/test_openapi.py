@@ -15,8 +15,9 @@ import uvloop
 from tests.api.world import ADMIN, app_with_users, message_to, world
 
 from homing.api.decode import shape
+from homing.api.endpoint_schema import EndpointCreate
 from homing.api.openapi import errors_of
-from homing.api.schema import URL_PATTERN, EndpointCreate, Request
+from homing.api.schema import URL_PATTERN, Request
 from homing.api.urls import SavedUrls
 from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.guard import check_saved_url

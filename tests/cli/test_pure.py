@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from homing import errors
-from homing.api.schema import EndpointCreate
+from homing.api.endpoint_schema import EndpointCreate
 from homing.cli import endpoint_flags, exits, following, pages, render, send, times
 from homing.cli.captured import from_curl, from_parts, from_request
 from homing.cli.clock import advance

@@ -5,9 +5,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from homing.api.answers import AuthReply, BasicReply, TlsReply
+from homing.api.endpoint_answers import AuthReply, BasicReply, TlsReply
+from homing.api.endpoint_schema import Auth, EndpointCreate, EndpointPatch
 from homing.api.ports import Vault
-from homing.api.schema import Auth, EndpointCreate, EndpointPatch
 from homing.callbacks.headers import check_ca, check_headers, check_user, check_value
 from homing.errors import NotAcceptable
 from homing.model import Endpoint, EndpointCredentials, EndpointOptions

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from homing.api.answers import (
+from homing.api.endpoint_answers import (
     AttemptReply,
     AttemptRequest,
     DeadGroupReply,

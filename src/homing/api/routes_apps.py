@@ -8,12 +8,14 @@ import time
 from msgspec import UNSET, UnsetType
 
 from homing.api.access import Doors, app_number
-from homing.api.answers import AppItems, AppReply, FallbackReply, SecretReply
+from homing.api.answers import AppItems, AppReply, FallbackReply
+from homing.api.endpoint_answers import SecretReply
+from homing.api.endpoint_schema import Rotate
 from homing.api.idempotency import apply_once
 from homing.api.paging import cursor_of, number_in, page
 from homing.api.ports import Vault
 from homing.api.routing import Call, Operation
-from homing.api.schema import AppCreate, AppFallback, AppFallbackPatch, AppPatch, Nothing, Page, Rotate
+from homing.api.schema import AppCreate, AppFallback, AppFallbackPatch, AppPatch, Nothing, Page
 from homing.api.secrets import draw_secret
 from homing.api.wire import NO_CONTENT, Answer, reply
 from homing.callbacks.directory import app_context

@@ -6,7 +6,8 @@ from typing import Final
 from msgspec import UNSET
 
 from homing.api.access import Doors
-from homing.api.answers import DeadGroups, DeadItems, EndpointReply, Missed, SecretReply, TestReply
+from homing.api.endpoint_answers import DeadGroups, DeadItems, EndpointReply, Missed, SecretReply, TestReply
+from homing.api.endpoint_schema import Enable, Rotate, Test
 from homing.api.endpoint_shown import show_dead, show_endpoint, show_group, show_trial
 from homing.api.idempotency import apply_once
 from homing.api.paging import cursor_of, dead_in, page
@@ -14,7 +15,7 @@ from homing.api.ports import Tests, Vault
 from homing.api.replaying import begin
 from homing.api.routes_apps import MANAGE, READ
 from homing.api.routing import Call, Operation
-from homing.api.schema import Enable, Nothing, Page, Rotate, Test
+from homing.api.schema import Nothing, Page
 from homing.api.secrets import new_secret
 from homing.api.wire import Answer, encode, reply
 from homing.clock import Clock

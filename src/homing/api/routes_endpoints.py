@@ -7,14 +7,15 @@ from msgspec import UnsetType
 
 from homing.api import endpoint_options
 from homing.api.access import Doors
-from homing.api.answers import AttemptItems, EndpointItems, EndpointReply
+from homing.api.endpoint_answers import AttemptItems, EndpointItems, EndpointReply
+from homing.api.endpoint_schema import EndpointCreate, EndpointPatch
 from homing.api.endpoint_shown import show_attempt, show_endpoint
 from homing.api.idempotency import apply_once
 from homing.api.paging import cursor_of, number_in, page, text_in
 from homing.api.ports import CheckUrl, Vault
 from homing.api.routes_apps import MANAGE, READ
 from homing.api.routing import Call, Operation
-from homing.api.schema import EndpointCreate, EndpointPatch, Nothing, Page
+from homing.api.schema import Nothing, Page
 from homing.api.secrets import new_secret
 from homing.api.wire import NO_CONTENT, Answer, reply
 from homing.contract.status import Status, mask

@@ -6,13 +6,14 @@ from typing import Final
 from msgspec import UNSET
 
 from homing.api.access import Doors
-from homing.api.answers import JobItems, JobReply, JobStarted, ReplayCount
+from homing.api.endpoint_answers import JobItems, JobReply, JobStarted, ReplayCount
+from homing.api.endpoint_schema import JobList, JobPatch, MessageReplay, Replay
 from homing.api.idempotency import apply_once
 from homing.api.paging import cursor_of, instant_ms, number_in, page
 from homing.api.replaying import count, new_job
 from homing.api.routes_apps import MANAGE, READ
 from homing.api.routing import Call, Operation
-from homing.api.schema import JobList, JobPatch, MessageReplay, Nothing, Replay
+from homing.api.schema import Nothing
 from homing.api.wire import Answer, reply
 from homing.clock import Clock
 from homing.contract.notification import iso_utc
