@@ -13,6 +13,7 @@ from homing.callbacks.health import REST_AFTER
 from homing.callbacks.verdict import Outcome
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import Endpoint
+from homing.store.batch import Outlook
 from homing.store.changes import DisableEndpoint, EnableEndpoint, UpdateEndpoint
 
 DOWN = Answer(error=Outcome.CONNECT)
@@ -271,5 +272,30 @@ def test_those_who_watch_endpoints_are_told(at_work: AtWork) -> None:
         told = [t.body for t in place.sender.tries if t.endpoint == watcher.id]
         assert [fact["type"] for fact in told] == ["endpoint.resting", "endpoint.disabled"]
         assert {fact["endpointId"] for fact in told} == {endpoint.uid}
+
+    at_work(story)
+
+
+def test_many_that_fall_ill_at_once_ask_the_store_about_themselves_alone(at_work: AtWork) -> None:
+    """A look at every endpoint for each that rests would stop the others; who is told of it hears of it all the same."""
+
+    async def story(place: Office) -> None:
+        ill = [await place.add_endpoint() for _ in range(8)]
+        watcher = await place.add_endpoint(kind="operations")
+        outlook, looks = place.store.outlook, []
+
+        async def counted() -> Outlook:
+            looks.append(1)
+            return await outlook()
+
+        place.store.outlook = counted  # type: ignore[method-assign]
+        place.sender.answer = lambda one: Answer() if one.endpoint == watcher.id else DOWN
+        for _ in range(REST_AFTER):
+            await place.send()
+        await place.quiet()
+        assert place.courier.health()["resting"] == len(ill)
+        told = [one.body["endpointId"] for one in place.sender.tries if one.endpoint == watcher.id]
+        assert sorted(told) == sorted(endpoint.uid for endpoint in ill)
+        assert looks == []
 
     at_work(story)

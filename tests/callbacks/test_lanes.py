@@ -134,6 +134,25 @@ def test_the_next_due_instant_is_one_to_come() -> None:
     assert lanes.next_due_ms(200) is None
 
 
+def test_endpoints_that_may_not_be_told_are_not_looked_through() -> None:
+    """However many rest with lanes due, a look meets none of them; one that may be told again is back with its lanes."""
+    lanes = Lanes(16)
+    resting, well = lanes.berth(1), lanes.berth(2)
+    lanes.block(resting, is_blocked=True)
+    lanes.hear_due(resting, 40)
+    lanes.hear_due(well, 60)
+    assert lanes.next_due_ms(0) == 60
+    assert lanes.claimable(100) == [well]
+    assert list(lanes._overdue.berths()) == [well]
+    assert lanes.crowded(100) == frozenset({1, 2})
+    lanes.block(well, is_blocked=True)
+    lanes.block(resting, is_blocked=False)
+    assert lanes.claimable(100) == [resting]
+    assert lanes.crowded(100) == frozenset({1, 2})
+    lanes.block(resting, is_blocked=True)
+    assert lanes.claimable(100) == []
+
+
 def test_what_is_heard_during_a_claim_is_not_overwritten_by_its_answer() -> None:
     """The answer may be older than the word that another lane was put off."""
     lanes = Lanes(16)

@@ -121,6 +121,16 @@ class Directory:
         """How many endpoints take no callbacks any more."""
         return len(self._disabled)
 
+    def hearers(self, endpoint: int) -> list[int]:
+        """Those of an endpoint's application that are told about its endpoints themselves."""
+        told_of = self._endpoints.get(endpoint)
+        if told_of is None:
+            return []
+        return [
+            view.id for view in self._views.values()
+            if view.kind == EndpointKind.OPERATIONS and view.app == told_of.app
+        ]  # fmt: skip
+
     def look(self, endpoint: Endpoint) -> EndpointView:
         """How to send to an endpoint, whatever its state; raises `UrlRefused`."""
         options, credentials = endpoint.options, self._open_credentials(endpoint)

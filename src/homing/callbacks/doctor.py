@@ -6,7 +6,7 @@ It sends nothing itself: a probe is a lane that it hands to ``probe``. Lanes tha
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
 from homing.callbacks.berth import Berth, Lane
@@ -185,15 +185,14 @@ class Doctor:
         reason = f"10 failures in a row, the last one: {why}"
         logger().warning(LogEvent.ENDPOINT_RESTING, endpoint=berth.endpoint, reason=reason)
         self._settle_down(berth)
-        self._spawn(
-            self._tell(SetEndpointHealth(berth.endpoint, "resting", reason, berth.health.failing_since_ms))
-        )
+        change = SetEndpointHealth(berth.endpoint, "resting", reason, berth.health.failing_since_ms)
+        self._spawn(self._tell(change, self._directory.hearers(berth.endpoint)))
 
     def _wake(self, berth: Berth) -> None:
         logger().info(LogEvent.ENDPOINT_WOKE, endpoint=berth.endpoint)
         berth.pace.restart(_AFTER_REST)
         self._settle_down(berth)
-        self._spawn(self._tell(SetEndpointHealth(berth.endpoint, "active")))
+        self._spawn(self._tell(SetEndpointHealth(berth.endpoint, "active"), [berth.endpoint]))
 
     def _unpause(self, berth: Berth, until_ms: int) -> None:
         if berth.paused_until_ms != until_ms:
@@ -245,10 +244,15 @@ class Doctor:
             await self._ledger.release(gone)
             self._leftovers.found({berth.endpoint: self._clock.now_ms()})
 
-    async def _tell(self, change: SetEndpointHealth) -> None:
+    async def _tell(self, change: SetEndpointHealth, due: Sequence[int]) -> None:
+        """Have it stored, and have those endpoints looked after that have lanes in the store for it.
+
+        Not by a look at all of them: a thousand may fall ill at once.
+        """
         with contextlib.suppress(HomingError):
             await self._changes.apply(change)
-        await self._look()
+        self._leftovers.found(dict.fromkeys(due, self._clock.now_ms()))
+        self._kick()
 
     async def _disable(self, berth: Berth, reason: str) -> None:
         try:

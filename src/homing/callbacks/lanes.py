@@ -62,10 +62,7 @@ class Lanes:
     def claimable(self, now_ms: int) -> list[Berth]:
         """The berths that have due lanes in the store and may be told of them now."""
         self._advance(now_ms)
-        return [
-            berth for berth in self._overdue.berths()
-            if not berth.is_blocked and berth.paused_until_ms <= now_ms
-        ]  # fmt: skip
+        return [berth for berth in self._overdue.berths() if berth.paused_until_ms <= now_ms]
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """The next instant at which a lane in the store falls due; those already due wait for room, not for time."""
@@ -102,6 +99,7 @@ class Lanes:
         """Say that nothing may be told to an endpoint until further notice, or that it may again."""
         if berth.is_blocked is not is_blocked:
             berth.is_blocked = is_blocked
+            self._overdue.blocked(berth)
             self._crowd = None
             if is_blocked:
                 if berth.waiting:
