@@ -20,9 +20,35 @@ from typing import Any
 
 import uvloop
 
-from bench.parts import PARTS, Sizes
+from bench import parts
+from bench.isolation import isolation
+from bench.sizes import Figure, Part, Place, Sizes
 
 Row = dict[str, Any]
+
+
+def fresh(part: Callable[[Sizes, Place], Awaitable[list[Figure]]]) -> Part:
+    """A part whose stores are new ones, each in a directory of its own."""
+
+    def in_folder(sizes: Sizes, folder: Path) -> Awaitable[list[Figure]]:
+        def place(name: str) -> Path:
+            data = folder / name
+            data.mkdir(exist_ok=True)
+            return data
+
+        return part(sizes, place)
+
+    return in_folder
+
+
+PARTS: dict[str, Part] = {
+    "P1": fresh(parts.drain),
+    "P2": fresh(parts.accept),
+    "P3": fresh(parts.life),
+    "P4": fresh(parts.latency),
+    "P5": isolation,
+    "P9": fresh(parts.start),
+}
 
 
 def main() -> int:

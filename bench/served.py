@@ -21,6 +21,8 @@ class Served:
         self.port = port
         self._data = data
         self._process: asyncio.subprocess.Process
+        self.began = 0.0
+        """When the process was started (`bench.wire.now`)."""
         self.ready_s = 0.0
         """From the start of the process to the first 200 of /healthz."""
 
@@ -29,9 +31,9 @@ class Served:
             **os.environ,
             "HOMING_ADMIN_TOKEN": TOKEN,
             "HOMING_CALLBACKS__ALLOW": '["127.0.0.0/8"]',
-            "HOMING_TELEMETRY__LOG_LEVEL": "warning",
+            "HOMING_TELEMETRY__LOG_LEVEL": "error",
         }
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "homing", "serve", "--data", str(self._data),
             "--listen", f"127.0.0.1:{self.port}",
@@ -42,7 +44,7 @@ class Served:
             if self._process.returncode is not None:
                 raise RuntimeError(f"homing serve ended with {self._process.returncode}")
             await asyncio.sleep(0.005)
-        self.ready_s = time.perf_counter() - began
+        self.ready_s = time.perf_counter() - self.began
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -54,6 +56,19 @@ class Served:
         """User and system time of the server so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    async def kill(self) -> None:
+        """End it as a power switch would."""
+        self._process.kill()
+        await self._process.wait()
+
+    def metric(self, name: str) -> float:
+        """One line of /metrics now, 0 when it is not there; costs the server a few ms."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.rpartition(" ")[2])
+        return 0.0
 
     def resident_bytes(self) -> int:
         """Memory of the server now."""

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from homing.config import Settings, load
 from homing.contract.signature import secret_from_bytes
 from homing.engine import Engine
 from homing.lifecycle.dispatch import Read, Received
-from homing.model import Body, MessageId, User, dispatch_key
+from homing.model import Body, Endpoint, EndpointOptions, MessageId, User, dispatch_key
 from homing.node import Ends, Node
 from homing.store.batch import Accept, Addressee, Batch, Committed, Occurrence
 from homing.store.changes import CreateApp, CreateEndpoint, CreateUser, SaveDevice, SetPushToken
@@ -57,23 +56,27 @@ def settings_in(data: Path) -> Settings:
     ).settings
 
 
-async def fill(settings: Settings, urls: list[str], messages: int = 0, *, wakeable: bool = True) -> None:
-    """Make an application, its users (each with a phone that can be woken), an endpoint per URL, and a backlog."""
-    vault = Vault.load_or_create(settings.master_key_path())
-    store = await SqliteStore.open(settings.store.path(), clock=RealClock(), key_id=vault.key_id)
-    await store.apply(CreateApp(name="bench", app_key="bench"))
+async def fill(
+    settings: Settings, urls: list[str], messages: int = 0, *, wakeable: bool = True, ca: str | None = None
+) -> None:
+    """Make an application, its users (each with a phone that can be woken), an endpoint per URL, and a backlog.
+
+    In a store that holds these users already (`bench.stock`), the rest.
+    """
+    vault, store = await opened(settings)
+    if await store.app(1) is None:
+        await store.apply(CreateApp(name="bench", app_key="bench"))
     for number in range(USERS):
         user = f"user{number}"
-        applied = await store.apply(CreateUser(1, user, user, "no password"))
-        assert isinstance(applied.value, User)
+        known = await store.user(1, user)
+        if known is None:
+            known = await add_user(store, 1, user)
         device = f"device{number}"
-        await store.apply(SaveDevice(device, applied.value.id, 1, "android", os.urandom(32)))
+        await store.apply(SaveDevice(device, known.id, 1, "android", os.urandom(32)))
         if wakeable:
             await store.apply(SetPushToken(device, "android", f"token{number}"))
     for url in urls:
-        uid = str(uuid_utils.uuid7())
-        secret = vault.seal(secret_from_bytes(os.urandom(32)).encode(), secret_context(uid))
-        await store.apply(CreateEndpoint(1, uid, "status", url, "json", secret))
+        await add_endpoint(store, vault, 1, url, EndpointOptions(ca=ca))
     engine = Engine(store, RealClock())
     everyone = frozenset(endpoint.id for endpoint in await store.endpoints(None))
     engine.born_free = lambda: everyone
@@ -82,6 +85,32 @@ async def fill(settings: Settings, urls: list[str], messages: int = 0, *, wakeab
         await asyncio.gather(*(engine.accept(message(n)) for n in range(start, min(messages, start + 500))))
     await engine.close()
     await store.close()
+
+
+async def opened(settings: Settings) -> tuple[Vault, SqliteStore]:
+    """The store of these settings, and what seals its secrets."""
+    path = Path(settings.store.path())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    vault = Vault.load_or_create(settings.master_key_path())
+    return vault, await SqliteStore.open(str(path), clock=RealClock(), key_id=vault.key_id)
+
+
+async def add_user(store: SqliteStore, app: int, name: str) -> User:
+    """A user without a device."""
+    user = (await store.apply(CreateUser(app, name, name, "no password"))).value
+    assert isinstance(user, User)
+    return user
+
+
+async def add_endpoint(store: SqliteStore, vault: Vault, app: int, url: str, options: EndpointOptions) -> int:
+    """An endpoint for statuses, signed, in JSON; its id."""
+    uid = str(uuid_utils.uuid7())
+    secret = vault.seal(secret_from_bytes(os.urandom(32)).encode(), secret_context(uid))
+    endpoint = (
+        await store.apply(CreateEndpoint(app, uid, "status", url, "json", secret, options=options))
+    ).value
+    assert isinstance(endpoint, Endpoint)
+    return endpoint.id
 
 
 async def open_node(settings: Settings) -> Node:
@@ -112,14 +141,14 @@ async def drain(order: dict[str, Any], data: Path) -> dict[str, float]:
     """P1: callbacks per second from events that are recorded already, every lane in the store, start included."""
     settings, urls = settings_in(data), order["urls"]
     messages = max(1, order["events"] // len(urls))
-    await fill(settings, urls, messages, wakeable=False)
+    await fill(settings, urls, messages, wakeable=False, ca=order.get("ca"))
     began, cpu = time.perf_counter(), cpu_s()
     node = await open_node(settings)
     await quiet(node)
     took, spent = time.perf_counter() - began, cpu_s() - cpu
     told = messages * len(urls)
     await node.close()
-    return {"per_s": told / took, "cpu_us": spent / told * 1e6, "callbacks": told}
+    return {"per_s": told / took, "cpu_us": spent / told * 1e6, "callbacks": told, "took_s": took}
 
 
 async def life(order: dict[str, Any], data: Path) -> dict[str, float]:
@@ -169,11 +198,10 @@ _PARTS = {"drain": drain, "life": life}
 
 
 def main() -> None:
-    """Run the part that is named, pinned to core 0, in a fresh data directory."""
+    """Run the part that is named, pinned to core 0, in the data directory that it is given."""
     part, order = sys.argv[1], json.loads(sys.argv[2])
     os.sched_setaffinity(0, {0})
-    with tempfile.TemporaryDirectory(dir=order.get("data")) as data:
-        print(json.dumps(uvloop.run(_PARTS[part](order, Path(data)))))
+    print(json.dumps(uvloop.run(_PARTS[part](order, Path(order["data"])))))
 
 
 if __name__ == "__main__":

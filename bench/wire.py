@@ -4,23 +4,37 @@ They run in one process on the second core and share its clock, which is how lat
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from typing import cast
 
 import httptools
 
-_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+NOTHING = b""
 
 
 class Sink:
-    """Answers 204 to everything, at once or after ``delay_s``; counts, and hands bodies to ``seen``."""
+    """Gives one answer to everything, at once or after ``delay_s``; counts, and hands bodies to ``seen``.
 
-    def __init__(self, delay_s: float = 0.0, seen: Callable[[bytes], None] | None = None) -> None:
+    With `NOTHING` for an answer it takes requests and leaves the caller waiting.
+    """
+
+    def __init__(
+        self,
+        delay_s: float = 0.0,
+        seen: Callable[[bytes], None] | None = None,
+        answer: bytes = NO_CONTENT,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.count = 0
         self.delay_s = delay_s
         self.seen = seen
+        self.answer = answer
         self.ports: list[int] = []
+        self._tls = tls
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, addresses: int = 1) -> None:
@@ -29,7 +43,9 @@ class Sink:
         port = 0
         for index in range(addresses):
             host = f"127.0.{index // 250}.{1 + index % 250}"
-            server = await loop.create_server(lambda: _Answering(self), host, port, backlog=4096)
+            server = await loop.create_server(
+                lambda: _Answering(self), host, port, backlog=4096, ssl=self._tls
+            )
             port = server.sockets[0].getsockname()[1]
             self._servers.append(server)
             self.ports.append(port)
@@ -37,7 +53,8 @@ class Sink:
     def url(self, index: int = 0) -> str:
         """Where the ``index``-th customer takes callbacks."""
         index %= len(self.ports)
-        return f"http://127.0.{index // 250}.{1 + index % 250}:{self.ports[0]}/callbacks"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.{index // 250}.{1 + index % 250}:{self.ports[0]}/callbacks"
 
     def close(self) -> None:
         """Stop listening."""
@@ -63,7 +80,7 @@ class _Answering(asyncio.Protocol):
             if self._sink.delay_s:
                 asyncio.get_running_loop().call_later(self._sink.delay_s, self._answer, ended)
             else:
-                self._transport.write(_NO_CONTENT * ended)
+                self._transport.write(self._sink.answer * ended)
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -77,7 +94,7 @@ class _Answering(asyncio.Protocol):
 
     def _answer(self, ended: int) -> None:
         if not self._transport.is_closing():
-            self._transport.write(_NO_CONTENT * ended)
+            self._transport.write(self._sink.answer * ended)
 
 
 class Load:
