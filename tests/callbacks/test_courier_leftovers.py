@@ -10,8 +10,9 @@ from tests.callbacks.conftest import AtWork, Run
 from tests.callbacks.office import Answer, Office, Try, office, script
 from tests.engine.fakes import until
 from tests.store.fakes import NOON_MS, message_id
+from tests.store.ledger import told
 
-from homing.callbacks import leftovers
+from homing.callbacks import lanes, leftovers
 from homing.errors import CommitUnknown, Unavailable
 from homing.lifecycle.dispatch import PushAccepted, Read, Received
 from homing.model import Body
@@ -42,6 +43,40 @@ def test_what_a_killed_process_held_is_told_by_the_next(tmp_path: Path, run: Run
             assert [seen.attempt for seen in place.sender.tries] == [1, 1, 1, 2]
             for key, bits in ((put_off, 0b1), (under_way, 0b111)):
                 assert (await place.told(key, endpoint)).settled == bits
+
+    run(story())
+
+
+def test_more_than_fits_in_memory_is_taken_over_bit_by_bit(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that left many lanes behind does not fill its successor's memory; each is told once all the same."""
+    path = str(tmp_path / "homing.db")
+
+    async def story() -> None:
+        async with office(path, max_per_endpoint=2) as place:
+            for _ in range(3):
+                await place.add_endpoint()
+            place.sender.answer = lambda _: None
+            keys = [await place.send() for _ in range(40)]
+            assert sum(place.courier.waiting().values()) == 3 * 40
+            place.courier._lanes.held.clear()  # it is killed: nothing is given back
+        monkeypatch.setattr(lanes, "ROOM", 12)
+        monkeypatch.setattr(lanes, "ROOM_PER_ENDPOINT", 6)
+        monkeypatch.setattr(leftovers, "_PAGE", 7)
+        async with office(path, max_per_endpoint=2) as place:
+            place.sender.answer = lambda _: None
+            await until(lambda: not place.courier._leftovers._busy)
+            assert len(place.sender.open) == 3 * 2
+            assert sum(place.courier.waiting().values()) <= 12 + 3 * 2
+            place.sender.answer = lambda _: Answer()
+            while place.sender.open:
+                place.sender.let_go()
+                await asyncio.sleep(0)
+            await place.quiet()
+            assert [seen.attempt for seen in place.sender.tries] == [1] * 120
+            assert {view.settled for key in keys for view in (await told(place.store, key)).values()} == {1}
+            assert place.courier.waiting() == {}
 
     run(story())
 
@@ -101,6 +136,28 @@ def test_a_lost_hand_over_is_found_by_the_second_look(at_work: AtWork) -> None:
         await place.courier._leftovers.sweep()
         await place.quiet()
         assert place.sender.statuses(endpoint.id) == ["enqueued"]
+
+    at_work(story)
+
+
+def test_a_lost_hand_over_waits_while_memory_is_full(
+    at_work: AtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sweep finds is taken as room comes, and not forgotten."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        message = message_id(place.clock.ms)
+        accept = Accept(message, place.app, None, Body("hello"), (Addressee("Ann", "ann"),))
+        await place.store.commit(Batch(accepts=[accept]))  # past the engine: the courier does not hear of it
+        with monkeypatch.context() as full:
+            full.setattr(lanes, "ROOM", 0)
+            for _ in range(3):
+                await place.courier._leftovers.sweep()
+            assert place.courier.waiting() == {}
+        await place.courier._leftovers.sweep()
+        await place.quiet()
+        assert place.sender.statuses() == ["enqueued"]
 
     at_work(story)
 

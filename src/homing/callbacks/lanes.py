@@ -83,6 +83,10 @@ class Lanes:
         room = max(ROOM - len(self.held) - self._claiming, allowed - berth.held, 0)
         return min(_CLAIM, 64 + 8 * allowed, room)
 
+    def has_room(self, endpoint: int) -> bool:
+        """Say whether one more lane of an endpoint fits in memory."""
+        return len(self.held) < ROOM and self.berth(endpoint).held < ROOM_PER_ENDPOINT
+
     def begin_claim(self, berth: Berth, size: int) -> None:
         """Keep room for a claim that is under way."""
         berth.claiming, berth.heard_ms = size, None

@@ -4,8 +4,9 @@ that is no more, lanes whose hand-over was lost. It takes them into `Lanes`; it 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, TypeVar
 
 from homing.callbacks.berth import Berth
 from homing.callbacks.chores import Chores
@@ -16,6 +17,8 @@ from homing.model import message_of
 from homing.store.batch import Batch, LaneWork, Verdict
 from homing.store.port import Ledger
 from homing.telemetry import LogEvent, logger
+
+T = TypeVar("T")
 
 SWEEP_S: Final = 30.0
 """How often the store is asked for lanes of ours that are not held: a hand-over that was lost."""
@@ -133,28 +136,38 @@ class Leftovers:
             self._lanes.add(work)
 
     async def _adopt(self) -> None:
-        """Walk once over the lanes that processes before this one held."""
+        """Walk once over the lanes that processes before this one held; what does not fit here waits in the store."""
         after: tuple[bytes, int] = (b"", 0)
         count = 0
         try:
-            while True:
-                try:
-                    works = await self._ledger.adopt_lanes(after, _PAGE)
-                except HomingError as error:
-                    logger().error(LogEvent.STORE_FULL, error=str(error))
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                if not works:
-                    break
+            while works := await self._until_done(partial(self._ledger.adopt_lanes, after, _PAGE)):
                 count += len(works)
                 after = (works[-1].key, works[-1].endpoint)
-                for work in works:
-                    self._take(work)
+                over = [work for work in works if not self._has_taken(work)]
+                if over:
+                    keys = [(work.key, work.endpoint) for work in over]
+                    await self._until_done(partial(self._ledger.release, keys))
+                    self.found(dict.fromkeys({work.endpoint for work in over}, self._clock.now_ms()))
                 self._kick()
         finally:
             self._busy -= 1
         if count:
             logger().info(LogEvent.CALLBACK_ADOPTED, lanes=count)
+
+    def _has_taken(self, work: LaneWork) -> bool:
+        if not self._lanes.has_room(work.endpoint):
+            return False
+        self._take(work)
+        return True
+
+    async def _until_done(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it answers."""
+        while True:
+            try:
+                return await ask()
+            except HomingError as error:
+                logger().error(LogEvent.STORE_FULL, error=str(error))
+                await asyncio.sleep(AGAIN_S)
 
     async def _sweep(self) -> None:
         while True:
@@ -171,9 +184,7 @@ class Leftovers:
             for work in works:
                 if (work.key, work.endpoint) in self._lanes.held:
                     continue
-                if (work.key, work.endpoint) in self._missing:
-                    self._take(work)
-                else:
+                if (work.key, work.endpoint) not in self._missing or not self._has_taken(work):
                     missing.add((work.key, work.endpoint))
         self._missing = missing
         self.found((await self._ledger.outlook()).lanes_due)
