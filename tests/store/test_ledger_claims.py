@@ -1,5 +1,6 @@
 """The ledger's promises about lanes that are left over: claims, release, adoption, on every store."""
 
+import pytest
 from tests.store.conftest import OpenStore, Run, WithStore
 from tests.store.fakes import NOON_MS, StillClock, happen, number
 from tests.store.ledger import add_endpoint, build_town, numbers, post, settle, settled, told
@@ -9,6 +10,7 @@ from homing.lifecycle.dispatch import Read, Received
 from homing.model import message_of
 from homing.store.batch import Batch, Occurrence, Verdict
 from homing.store.port import Store
+from homing.store.sqlite import claims
 
 
 async def put_off(store: Store, key: bytes, endpoint: int, at_ms: int) -> None:
@@ -149,6 +151,34 @@ def test_lanes_of_a_process_that_is_no_more_are_adopted(open_again: OpenStore, r
             ]
             assert await store.adopt_lanes((b"", 0), 10) == []
             assert [work.key for work in await store.held_lanes((b"", 0), 10)] == [*keys, born]
+
+    run(story())
+
+
+def test_a_walk_finds_the_few_among_the_many_that_wait(
+    open_again: OpenStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lanes are looked at in one go: those held before and since are found, each once, and then no more."""
+    monkeypatch.setattr(claims, "STRETCH", 3)
+
+    async def story() -> None:
+        async with open_again() as store:
+            town = await build_town(store)
+            keys = [await post(store, town.app, "Ann") for _ in range(20)]
+            held = {0, 7, 8, 9, 19}
+            for number, key in enumerate(keys):
+                if number not in held:
+                    await put_off(store, key, town.endpoint.id, NOON_MS + 60_000)
+        async with open_again() as store:
+            for walk in (store.adopt_lanes, store.held_lanes):
+                found: list[bytes] = []
+                after: tuple[bytes, int] = (b"", 0)
+                while works := await walk(after, 2):
+                    assert len(works) <= 2
+                    found += [work.key for work in works]
+                    after = (works[-1].key, works[-1].endpoint)
+                assert found == [keys[number] for number in sorted(held)]
+            assert await store.adopt_lanes((b"", 0), 2) == []
 
     run(story())
 

@@ -75,6 +75,31 @@ def test_commands_of_a_process_that_is_no_more_count_as_due(open_again: OpenStor
     run(story())
 
 
+def test_more_commands_of_a_dead_process_than_asked_for_are_claimed_in_portions(
+    open_again: OpenStore, run: Run, clock: StillClock
+) -> None:
+    """What is due comes first; those of the dead follow until there are none, and what is ours since is not among them."""
+
+    async def story() -> None:
+        async with open_again() as store:
+            app = await add_app(store)
+            await _with_phone(store, "Ann", app.id)
+            keys = [await post(store, app.id, "Ann") for _ in range(6)]
+            later = CommandDone(keys[5], CommandKind.PUSH, NOON_MS + 1)
+            await store.commit(Batch(commands_done=[later]))
+        clock.ms += 1
+        async with open_again() as store:
+            first = [work.key for work in await store.claim_commands(2)]
+            assert first[0] == keys[5]
+            ours = await post(store, app.id, "Ann")
+            rest = [work.key for _ in range(3) for work in await store.claim_commands(2)]
+            assert sorted(first[1:] + rest) == keys[:5]
+            assert ours not in rest
+            assert await store.claim_commands(2) == []
+
+    run(story())
+
+
 def test_a_fallback_that_falls_due_is_a_command(with_store: WithStore, clock: StillClock) -> None:
     """Handed over with the commit in which its time passed; its receipts find the dispatch."""
 

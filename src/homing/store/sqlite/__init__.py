@@ -1,6 +1,6 @@
 """The embedded store: SQLite through apsw, one process, one writer (`homing.store.port.Store`)."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,6 +34,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         self.store_id = store_id
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
         self._writer = Writer(epoch, positions_from, online)
+        self._has_orphans = True
 
     @classmethod
     async def open(
@@ -102,15 +103,24 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
-        return await self._db.write(lambda c: claims.adopt_lanes(c, after, limit, self._epoch))
+        return await _walk(
+            after, lambda at: self._db.write(lambda c: claims.adopt_lanes(c, at, limit, self._epoch))
+        )
 
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.held_lanes`."""
-        return await self._db.read(lambda c: claims.held_lanes(c, after, limit, self._epoch))
+        return await _walk(
+            after, lambda at: self._db.read(lambda c: claims.held_lanes(c, at, limit, self._epoch))
+        )
 
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""
-        return await self._db.write(lambda c: claims.claim_commands(c, self.now_ms(), limit, self._epoch))
+        works, self._has_orphans = await self._db.write(
+            lambda c: claims.claim_commands(
+                c, self.now_ms(), limit, self._epoch, has_orphans=self._has_orphans
+            )
+        )
+        return works
 
     async def prune(self, retention: Retention, limit: int) -> int:
         """See `port.Ledger.prune`."""
@@ -127,6 +137,17 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     async def outlook(self) -> Outlook:
         """See `port.Ledger.outlook`."""
         return await self._db.read(claims.outlook)
+
+
+async def _walk(
+    after: claims.Place, stretch: Callable[[claims.Place], Awaitable[claims.Stretch]]
+) -> list[LaneWork]:
+    """Go on, stretch by stretch, until something is found or all lanes were looked at."""
+    place: claims.Place | None = after
+    works: list[LaneWork] = []
+    while place is not None and not works:
+        works, place = await stretch(place)
+    return works
 
 
 def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:

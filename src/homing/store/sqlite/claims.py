@@ -6,7 +6,7 @@ Runs on the writer's thread where it takes something, on the reader's where it o
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, LiteralString, NamedTuple
 
 import apsw
 
@@ -26,9 +26,21 @@ from homing.store.sqlite.nouns import fetch
 
 _SQL: Final = load("sqlite", "claims")
 _Row = tuple[bytes, int, int, int, int]
+Place = tuple[bytes, int]
+"""(key, endpoint): where a walk along all lanes stands."""
+STRETCH: Final = 10_000
+"""So many lanes are looked at in one go, 2 to 3 ms: what a walk seeks may be few among a million that wait."""
+_BEYOND_ALL: Final = (b"\xff" * 21, 0)
 _LANE: Final = itemgetter(0, 1, 2)
 _NEARBY: Final = 64
 """How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
+
+
+class Stretch(NamedTuple):
+    """What a part of a walk found, and where it goes on; None at the end of all lanes."""
+
+    works: list[LaneWork]
+    ends_at: Place | None
 
 
 def lane_work(
@@ -115,31 +127,48 @@ def _next_due(connection: apsw.Connection, endpoint: int) -> int | None:
     return following[0][0] if following else None
 
 
-def adopt_lanes(
-    connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
-) -> list[LaneWork]:
-    """See `port.Ledger.adopt_lanes`."""
-    rows: list[_Row] = fetch(connection, _SQL["orphan_lanes"], (*after, epoch, limit))
+def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch:
+    """See `port.Ledger.adopt_lanes`, of one stretch."""
+    rows, ends_at = _along(connection, "orphan_lanes", after, limit, epoch)
     connection.executemany(_SQL["hold_lane"], [(row[0], row[1], epoch) for row in rows])
-    return _works(connection, rows)
+    return Stretch(_works(connection, rows), ends_at)
 
 
-def held_lanes(
-    connection: apsw.Connection, after: tuple[bytes, int], limit: int, epoch: int
-) -> list[LaneWork]:
-    """See `port.Ledger.held_lanes`."""
-    return _works(connection, fetch(connection, _SQL["held_lanes"], (*after, epoch, limit)))
+def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch:
+    """See `port.Ledger.held_lanes`, of one stretch."""
+    rows, ends_at = _along(connection, "held_lanes", after, limit, epoch)
+    return Stretch(_works(connection, rows), ends_at)
 
 
-def claim_commands(connection: apsw.Connection, now_ms: int, limit: int, epoch: int) -> list[CommandWork]:
-    """See `port.Ledger.claim_commands`; those that lost their process count as due."""
+def _along(
+    connection: apsw.Connection, name: LiteralString, after: Place, limit: int, epoch: int
+) -> tuple[list[_Row], Place | None]:
+    """Look at no more than a stretch of all lanes, however few of them are wanted."""
+    end = connection.execute(_SQL["stretch_end"], (*after, STRETCH - 1)).fetchone()
+    rows: list[_Row] = fetch(connection, _SQL[name], (*after, *(end or _BEYOND_ALL), epoch, limit))
+    if len(rows) == limit:
+        return rows, rows[-1][:2]
+    return rows, end
+
+
+def claim_commands(
+    connection: apsw.Connection, now_ms: int, limit: int, epoch: int, *, has_orphans: bool
+) -> tuple[list[CommandWork], bool]:
+    """See `port.Ledger.claim_commands`; those that lost their process count as due, while there may be any.
+
+    Returns with them whether there may be more that lost their process: none is lost while this one lives.
+    """
     rows = fetch(connection, _SQL["due_commands"], (now_ms, limit))
-    if len(rows) < limit:
-        rows += fetch(connection, _SQL["orphan_commands"], (epoch, limit - len(rows)))
+    if has_orphans and len(rows) < limit:
+        wanted = limit - len(rows)
+        orphans = fetch(connection, _SQL["orphan_commands"], (epoch, wanted))
+        has_orphans = len(orphans) == wanted
+        rows += orphans
     connection.executemany(_SQL["hold_command"], [(key, kind, epoch) for key, kind, _t, _d in rows])
-    return [
+    works = [
         CommandWork(DispatchKey(key), CommandKind(kind), tries, detail) for key, kind, tries, detail in rows
     ]
+    return works, has_orphans
 
 
 def release(connection: apsw.Connection, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:

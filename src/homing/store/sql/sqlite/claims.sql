@@ -7,14 +7,20 @@ WHERE endpoint = ? AND due <= ? ORDER BY due, key LIMIT ?;
 -- name: hold_lane
 UPDATE lane SET due = NULL, owner = ?3 WHERE key = ?1 AND endpoint = ?2;
 
+-- name: stretch_end
+-- Where a walk along all lanes pauses, so that no step of it keeps the others waiting.
+SELECT key, endpoint FROM lane WHERE (key, endpoint) > (?, ?) ORDER BY key, endpoint LIMIT 1 OFFSET ?;
+
 -- name: orphan_lanes
 -- Held by an epoch that is not ours: the embedded store has one process, so that one is dead.
 SELECT key, endpoint, pending, tries, job FROM lane
-WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner <> ? ORDER BY key, endpoint LIMIT ?;
+WHERE (key, endpoint) > (?, ?) AND (key, endpoint) <= (?, ?) AND due IS NULL AND owner <> ?
+ORDER BY key, endpoint LIMIT ?;
 
 -- name: held_lanes
 SELECT key, endpoint, pending, tries, job FROM lane
-WHERE (key, endpoint) > (?, ?) AND due IS NULL AND owner = ? ORDER BY key, endpoint LIMIT ?;
+WHERE (key, endpoint) > (?, ?) AND (key, endpoint) <= (?, ?) AND due IS NULL AND owner = ?
+ORDER BY key, endpoint LIMIT ?;
 
 -- name: due_works
 -- Due lanes with all that a courier needs, a row per pending event. Runs in the transaction that takes the lanes.
@@ -58,6 +64,7 @@ UPDATE lane SET due = ?3, owner = 0 WHERE key = ?1 AND endpoint = ?2 AND owner =
 SELECT key, kind, tries, detail FROM command INDEXED BY command_due WHERE due <= ? ORDER BY due LIMIT ?;
 
 -- name: orphan_commands
+-- A look at every command, which is why it is asked until there are none, and never again.
 SELECT key, kind, tries, detail FROM command WHERE due IS NULL AND owner <> ? LIMIT ?;
 
 -- name: hold_command
