@@ -158,6 +158,26 @@ def test_messages_are_filtered_by_ref(with_store: WithStore) -> None:
     with_store(story)
 
 
+def test_messages_are_found_by_ref_however_long_ago(with_store: WithStore) -> None:
+    """The newest first, over hours and years, within the time that is asked for, and page by page."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        ages = (0, 1, 3_600_000, 5 * 3_600_000, 30 * DAY_MS, 31 * DAY_MS, 900 * DAY_MS)
+        sent = []
+        for age_ms in reversed(ages):
+            await send(store, app.id, "ann", ref="other", at_ms=NOON_MS - age_ms)
+            sent.insert(0, await send(store, app.id, "ann", ref="r", at_ms=NOON_MS - age_ms))
+        assert await _found(store, ref="r") == sent
+        assert await _found(store, ref="r", limit=4) == sent[:4]
+        assert await _found(store, ref="r", before=sent[3]) == sent[4:]
+        assert await _found(store, ref="r", since_ms=NOON_MS - 30 * DAY_MS) == sent[:5]
+        assert await _found(store, ref="r", until_ms=NOON_MS - 30 * DAY_MS) == sent[5:]
+        assert await _found(store, ref="r", since_ms=NOON_MS + 1) == []
+
+    with_store(story)
+
+
 def test_messages_are_filtered_by_their_latest_status(with_store: WithStore) -> None:
     """Any dispatch's latest event counts; with a recipient named, only that recipient's."""
 

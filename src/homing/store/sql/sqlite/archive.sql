@@ -44,9 +44,16 @@ WHERE d.key >= :low AND d.key < :high
 ORDER BY id DESC LIMIT :limit;
 
 -- name: find_by_ref
--- Messages with a sender's own id, newest first.
-SELECT m.id FROM message AS m INDEXED BY message_ref
-WHERE m.ref = :ref AND m.id >= :low AND m.id < :high
+-- Messages with a sender's own id, newest first; one look into the index for each of its stretches of time.
+WITH RECURSIVE stretch(start) AS (
+  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < :high ORDER BY id DESC LIMIT 1)
+  UNION ALL
+  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < start ORDER BY id DESC LIMIT 1) FROM stretch
+  WHERE start > substr(:low, 1, 3)
+)
+SELECT m.id FROM stretch CROSS JOIN message AS m INDEXED BY message_stretch_ref
+  ON substr(m.id, 1, 3) = stretch.start AND m.ref = :ref
+WHERE m.id >= :low AND m.id < :high
   AND (:apps IS NULL OR m.app IN (SELECT value FROM json_each(:apps)))
   AND (:status IS NULL AND :unknown IS NULL OR EXISTS (
     SELECT 1 FROM dispatch AS d

@@ -26,6 +26,11 @@ CREATE INDEX lane_job ON lane(job) WHERE job <> 0;
 
 ALTER TABLE attempt ADD COLUMN detail BLOB;
 
+-- Senders' own ids come in no order. By stretches of time (three bytes of an id: 4 hours 40 minutes) what is written now
+-- lies together; over all ten million messages each would change a page of its own.
+DROP INDEX message_ref;
+CREATE INDEX message_stretch_ref ON message(substr(id, 1, 3), ref) WHERE ref IS NOT NULL;
+
 CREATE INDEX event_position ON event(position);
 -- What came before there was a feed stands before all of it.
 ALTER TABLE incoming ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
