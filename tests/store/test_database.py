@@ -274,6 +274,25 @@ def test_the_log_is_copied_back_when_it_is_long(path: str, run: Run, monkeypatch
     run(story())
 
 
+@pytest.mark.parametrize(("rest", "is_short"), [(0, True), (10**9, False)])
+def test_the_log_is_copied_back_early_while_that_takes_little_time(
+    path: str, run: Run, monkeypatch: pytest.MonkeyPatch, rest: int, is_short: bool
+) -> None:
+    """So that nobody waits long; a writer that is busy enough without it does so when the log is long."""
+    monkeypatch.setattr(database, "EARLY_BYTES", 64 * 1024)
+    monkeypatch.setattr(database, "_EARLY_REST", rest)
+
+    async def story() -> None:
+        opened = await numbers_db(path)
+        await opened.write(sql("CREATE TABLE blob(b BLOB)"))
+        for _ in range(40):
+            await opened.write(sql("INSERT INTO blob VALUES (zeroblob(16384))"))
+        assert (Path(path + "-wal").stat().st_size < 256 * 1024) is is_short
+        await opened.close()
+
+    run(story())
+
+
 def test_a_reader_in_the_way_of_a_long_log_is_interrupted(
     path: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +26,12 @@ T = TypeVar("T")
 
 CHECKPOINT_BYTES: Final = 16 * 2**20
 """Above this the write-ahead log is copied back, as far as no reader is in the way."""
+EARLY_BYTES: Final = 4 * 2**20
+"""Above this it is copied back already, as long as that takes the writer little of its time: everybody waits meanwhile,
+and in a store of millions it is pages from everywhere.
+"""
+_EARLY_REST: Final = 10
+"""After so many times as long as the last copying took, the next may be an early one: copying seldom is less work."""
 TRUNCATE_BYTES: Final = 256 * 2**20
 """Above this readers are interrupted so that the log can be copied whole and truncated."""
 _PAGE_BYTES: Final = 4096
@@ -137,6 +144,7 @@ class Database:
         # A memory database is its connection's own, and a VFS in Python has no shared memory for a second one.
         self._single = path == ":memory:" or vfs is not None
         self._wal_pages = 0
+        self._early_from_s = 0.0
         self._lock_fd: int | None = None
         self._writer: Lane
         self._reader: Lane
@@ -207,7 +215,10 @@ class Database:
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
             self._on_failure(error)
             raise
-        if self._wal_pages * _PAGE_BYTES > CHECKPOINT_BYTES:
+        log_bytes = self._wal_pages * _PAGE_BYTES
+        if log_bytes > CHECKPOINT_BYTES or (
+            log_bytes > EARLY_BYTES and time.monotonic() >= self._early_from_s
+        ):
             self._checkpoint(connection)
         return value
 
@@ -230,6 +241,7 @@ class Database:
         if self._wal_pages * _PAGE_BYTES > TRUNCATE_BYTES and not self._single:
             self._reader.connection.interrupt()
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
+        began_s = time.monotonic()
         try:
             in_log, copied = connection.wal_checkpoint(mode=mode)
         except (apsw.FullError, *_PASSING):
@@ -237,6 +249,9 @@ class Database:
         except (apsw.IOError, apsw.CorruptError) as error:
             self._on_failure(error)
             raise
+        finally:
+            ended_s = time.monotonic()
+            self._early_from_s = ended_s + _EARLY_REST * (ended_s - began_s)
         if in_log == copied:
             self._wal_pages = 0
 
