@@ -21,7 +21,9 @@ from typing import Any
 import uvloop
 
 from bench import parts
+from bench.growth import growth
 from bench.isolation import isolation
+from bench.recovery import recovery
 from bench.sizes import Figure, Part, Place, Sizes
 
 Row = dict[str, Any]
@@ -47,7 +49,9 @@ PARTS: dict[str, Part] = {
     "P3": fresh(parts.life),
     "P4": fresh(parts.latency),
     "P5": isolation,
+    "P6": growth,
     "P9": fresh(parts.start),
+    "P10": recovery,
 }
 
 
@@ -84,9 +88,12 @@ async def measure(
             for figure in await part(sizes, data):
                 row = taken.setdefault(figure["what"], {**figure, "id": name, "runs": []})
                 row["runs"].append(figure["value"])
+                if "pair" in figure:
+                    row.setdefault("pairs", []).append(figure["pair"])
         finally:
             shutil.rmtree(data, ignore_errors=True)
     for row in taken.values():
+        row.pop("pair", None)
         row["value"] = statistics.median(row["runs"])
         shown = " ".join(number(value) for value in row["runs"])
         print(f"{name:5}{row['what']:58}{row['goal']:>14}{number(row['value']):>12}  {shown}", flush=True)

@@ -49,9 +49,9 @@ class Sizes(NamedTuple):
 Part = Callable[[Sizes, Path], Awaitable[list[Figure]]]
 
 
-def figure(what: str, goal: str, value: float) -> Figure:
-    """One line of the table."""
-    return {"what": what, "goal": goal, "value": value}
+def figure(what: str, goal: str, value: float, better: str | None = "more") -> Figure:
+    """One line of the table; ``better`` says which values are: more, less, or None where that is not the question."""
+    return {"what": what, "goal": goal, "value": value, "better": better}
 
 
 def counted(number: int) -> str:
