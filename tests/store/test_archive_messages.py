@@ -6,7 +6,7 @@ from tests.store.fakes import DAY_MS, NOON_MS, StillClock, add_app, add_user, ha
 
 from homing.contract.status import NUMBER, Status
 from homing.lifecycle.dispatch import Fallback, FallbackMode, Message, Read, Received
-from homing.model import Body, FallbackSettings, dispatch_key
+from homing.model import Body, FallbackSettings, MessageId, dispatch_key
 from homing.store.batch import Addressee, Batch, Facts, Note, Occurrence
 from homing.store.port import Store
 from homing.store.views import EventView, HistoryView, MessageQuery
@@ -164,7 +164,7 @@ def test_messages_are_found_by_ref_however_long_ago(with_store: WithStore) -> No
     async def story(store: Store) -> None:
         app = await add_app(store)
         ages = (0, 1, 3_600_000, 5 * 3_600_000, 30 * DAY_MS, 31 * DAY_MS, 900 * DAY_MS)
-        sent = []
+        sent: list[MessageId] = []
         for age_ms in reversed(ages):
             await send(store, app.id, "ann", ref="other", at_ms=NOON_MS - age_ms)
             sent.insert(0, await send(store, app.id, "ann", ref="r", at_ms=NOON_MS - age_ms))

@@ -12,7 +12,7 @@ from homing.store import sql
 FILES: Final = sorted(
     path.stem for path in (Path(sql.__file__).parent / "sqlite").glob("*.sql") if "schema" not in path.stem
 )
-SMALL: Final = {"app", "endpoint", "job", "token", "sqlite_schema", "operation"}
+SMALL: Final = {"app", "endpoint", "job", "token", "sqlite_schema", "operation", "listener"}
 """Configuration, and what is owed to nobody but operators: there are few."""
 LOOKED_THROUGH: Final = {
     ("claims", "orphan_commands"): "asked until there are none, and never again",
