@@ -23,7 +23,10 @@
         ├── AddressInUse            2
         ├── WrongMasterKey          2  the store is sealed under another key
         ├── SchemaTooNew            6  the store was written by a newer Homing
-        └── StoreLocked             6  another process has the data directory
+        ├── StoreLocked             6  another process has the data directory
+        ├── NoSuchStore             3  there is no store, or no backup, at that place
+        ├── PlaceTaken              6  a backup or a restored store would overwrite something
+        └── BackupDamaged           1  a backup is not what its manifest says
 
 Errors are mapped by class at the border (``api/problems``, ``cli``), never by their text.
 """
@@ -189,3 +192,24 @@ class StoreLocked(StartError):
 
     code = "store_locked"
     exit_code = 6
+
+
+class NoSuchStore(StartError):
+    """There is no store, or no backup, at that place."""
+
+    code = "no_such_store"
+    exit_code = 3
+
+
+class PlaceTaken(StartError):
+    """There is something already where a backup or a restored store was to be made."""
+
+    code = "place_taken"
+    exit_code = 6
+
+
+class BackupDamaged(StartError):
+    """The backup is not what its manifest says."""
+
+    code = "backup_damaged"
+    exit_code = 1

@@ -35,7 +35,7 @@ from homing.config import Settings
 from homing.contract.status import STATUSES
 from homing.engine import Engine
 from homing.engine.upkeep import Upkeep
-from homing.errors import ConfigError
+from homing.errors import ConfigError, WrongMasterKey
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.gateway.server import Gateway
 from homing.identifiers import fold_identifier
@@ -45,6 +45,7 @@ from homing.store.batch import Batch, Committed, Verdict
 from homing.store.changes import Change, DeleteEndpoint, DisableEndpoint
 from homing.store.port import Retention
 from homing.store.sqlite import SCHEMA, SqliteStore
+from homing.store.sqlite.manifest import Note
 from homing.telemetry import LogEvent, configure, logger, recipient_h
 from homing.telemetry.metrics import Counters
 from homing.vault import Vault
@@ -99,7 +100,7 @@ class Node:
             vault = Vault(secrets.token_bytes(32))
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            vault = Vault.load_or_create(settings.master_key_path())
+            vault = _vault(Path(path), settings.master_key_path())
         telemetry = settings.telemetry
         configure(telemetry.log_format, telemetry.log_level, hash_key=vault.derive("logs"))
         store = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
@@ -241,6 +242,7 @@ class Node:
         counters = self.counters
         self.engine.timed = counters.commit
         counters.probe("store_bytes", lambda: {("file",): float(self.store.size_bytes() or 0)})
+        counters.probe("backup_age_seconds", self._backup_age)
         counters.probe("oldest_due_seconds", self._oldest_due)
         counters.probe("endpoints", lambda: {(h,): float(n) for h, n in self.courier.health().items()})
         counters.probe("devices_connected", lambda: {(): float(self.gateway.connected)})
@@ -253,6 +255,11 @@ class Node:
         now_ms = self.clock.now_ms()
         dues = {"callback": self.courier.oldest_due_ms(), "deadline": self.engine.next_deadline_ms}
         return {(kind,): max(0, now_ms - due_ms) / 1000 if due_ms else 0.0 for kind, due_ms in dues.items()}
+
+    def _backup_age(self) -> dict[tuple[str, ...], float]:
+        """How old the last backup is that the data directory knows of."""
+        note = Note.read(self.settings.data_path()) if self.store.size_bytes() is not None else None
+        return {} if note is None else {(): note.age_s(self.clock.now_ms())}
 
     def _said(self, _batch: Batch, committed: Committed) -> None:
         """Log every event and every settled callback, at the level that is for looking closely."""
@@ -289,6 +296,14 @@ class Node:
         self.api.changed(change, value)
         if isinstance(change, DeleteEndpoint | DisableEndpoint) and isinstance(value, Endpoint):
             self.sender.forget(value.id)
+
+
+def _vault(store: Path, key: Path) -> Vault:
+    """Return the vault of the master key; a new key is made for a new store, never beside one that was sealed already."""
+    if not key.exists() and store.exists() and store.stat().st_size:
+        told = f"the store's secrets are sealed under a master key, and {key} is missing: put it back from its copy"
+        raise WrongMasterKey(f"{told}, or set [security] master_key_file")
+    return Vault.load_or_create(key)
 
 
 def _calm_collector() -> None:

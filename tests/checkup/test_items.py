@@ -59,7 +59,7 @@ def test_every_check_speaks_under_its_own_name(site: Site) -> None:
     assert not site.data.exists()
 
 
-@pytest.mark.parametrize("name", ["store", "disk", "clock", "keys", "server", "endpoints"])
+@pytest.mark.parametrize("name", ["store", "disk", "clock", "keys", "backup", "server", "endpoints"])
 def test_what_cannot_be_looked_at_fails(name: str, site: Site) -> None:
     """An error of the operating system (here: the directory's name is too long for it) is told, with what to do."""
     site.flags["store.url"] = f"sqlite:///{site.data.parent / ('x' * 300)}/homing.db"

@@ -104,7 +104,10 @@ def test_plain_lines_have_four_fields_and_nothing_beside(homing: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--only", "disc"), "no item 'disc', only config, store, disk, clock, keys, server, endpoints"),
+        (
+            ("--only", "disc"),
+            "no item 'disc', only config, store, disk, clock, keys, backup, server, endpoints",
+        ),
         (("--only", ""), "no item ''"),
         (("--live", "--only", "disk"), "leave out --only"),
         (("--config", "none.toml"), "none.toml cannot be read"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from homing.checkup import clock, config, disk, endpoints, keys, server, store
+from homing.checkup import backup, clock, config, disk, endpoints, keys, server, store
 from homing.checkup.case import Case
 from homing.checkup.item import AS_USER, Finding, Item, State, item
 from homing.errors import HomingError
@@ -15,6 +15,7 @@ CHECKS: Final[Mapping[str, Callable[[Case], list[Item]]]] = MappingProxyType({
     "disk": disk.check,
     "clock": clock.check,
     "keys": keys.check,
+    "backup": backup.check,
     "server": server.check,
     "endpoints": endpoints.check,
 })  # fmt: skip

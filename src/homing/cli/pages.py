@@ -31,6 +31,9 @@ WHAT_TO_DO: Final[dict[str, str]] = {
     "wrong_master_key": "Give security.master_key_file the key file that this store was made with.",
     "schema_too_new": "The store was written by a newer Homing: run that one, or go back to a backup.",
     "store_locked": "Another Homing has this data directory: end it, or choose another with --data.",
+    "no_such_store": "Name the data directory (--data) or the directory that `homing backup` made.",
+    "place_taken": "Choose a place that does not exist yet; nothing is ever overwritten.",
+    "backup_damaged": "Do not trust it: take an older backup, and look at the disk that holds this one.",
 }
 """Error code → what the one who meets it should do."""
 
@@ -74,7 +77,7 @@ def explained(code: str) -> str:
     kind = _errors()[code]
     meaning = (kind.__doc__ or "").split("\n", 1)[0]
     if issubclass(kind, errors.StartError):
-        where = f"exit {kind.exit_code}, at start"
+        where = f"exit {kind.exit_code}"
     else:
         where = f"HTTP {kind.http_status}"
     return f"{code} ({where})\n{meaning}\n{WHAT_TO_DO[code]}"

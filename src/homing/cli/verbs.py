@@ -56,10 +56,17 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
         ),
     ),
     ("Simulate", (Verb("clock", "clock", "push the clock of `homing dev` forward"),)),
-    ("Operate", (Verb("config", "settings", "the settings in effect, and where each comes from"),)),
+    (
+        "Operate",
+        (
+            Verb("config", "settings", "the settings in effect, and where each comes from"),
+            Verb("backup", "backup", "copy the store, safe while it is served"),
+            Verb("restore", "backup", "make a data directory of a backup, or verify one"),
+        ),
+    ),
 )
 
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for _, verbs in GROUPS for verb in verbs}
 
-LATER: Final[frozenset[str]] = frozenset({"backup", "migrate", "restore", "sim"})
+LATER: Final[frozenset[str]] = frozenset({"migrate", "sim"})
 """Verbs that a later release brings: they say so."""

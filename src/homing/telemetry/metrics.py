@@ -41,6 +41,7 @@ GAUGES: Final[Mapping[str, Gauge]] = {
     "endpoints": Gauge("Endpoints by health", ("health",)),
     "devices_connected": Gauge("Devices with a live link to this node", ()),
     "store_bytes": Gauge("Size of the store", ("class",)),
+    "backup_age_seconds": Gauge("How old the last backup is; nothing as long as none is known", ()),
 }
 """Gauges a `Counters.probe` can be plugged in for."""
 

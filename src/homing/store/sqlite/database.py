@@ -7,7 +7,6 @@ start recovers. It must not know any table.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import queue
 import threading
@@ -19,7 +18,8 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from homing.clock import Clock
-from homing.errors import StoreLocked, Unavailable
+from homing.errors import Unavailable
+from homing.store.sqlite.directory import hold
 from homing.telemetry import LogEvent, logger
 
 T = TypeVar("T")
@@ -34,6 +34,9 @@ _EARLY_REST: Final = 10
 """After so many times as long as the last copying took, the next may be an early one: copying seldom is less work."""
 TRUNCATE_BYTES: Final = 256 * 2**20
 """Above this readers are interrupted so that the log can be copied whole and truncated."""
+_BUSY_MS: Final = 5_000
+_TRUNCATE_WAIT_MS: Final = 250
+"""How long for readers: ours are gone by then, and for another process's (a backup) no commit should wait longer."""
 _PAGE_BYTES: Final = 4096
 
 _FULL_AGAIN_S: Final = 30
@@ -145,6 +148,7 @@ class Database:
         self._single = path == ":memory:" or vfs is not None
         self._wal_pages = 0
         self._early_from_s = 0.0
+        self._checkpoint_at_pages = 0
         self._lock_fd: int | None = None
         self._writer: Lane
         self._reader: Lane
@@ -156,7 +160,7 @@ class Database:
                 f"SQLite {apsw.sqlite_lib_version()} can corrupt a file in WAL mode; install a newer apsw"
             )
         if self._path != ":memory:":
-            self._lock()
+            self._lock_fd = hold(Path(self._path).parent)
         try:
             self._writer = Lane("homing-writer", self._open_writer)
             await self._writer.start()
@@ -216,9 +220,9 @@ class Database:
             self._on_failure(error)
             raise
         log_bytes = self._wal_pages * _PAGE_BYTES
-        if log_bytes > CHECKPOINT_BYTES or (
-            log_bytes > EARLY_BYTES and time.monotonic() >= self._early_from_s
-        ):
+        is_large = log_bytes > CHECKPOINT_BYTES
+        is_early = log_bytes > EARLY_BYTES and time.monotonic() >= self._early_from_s
+        if (is_large or is_early) and self._wal_pages >= self._checkpoint_at_pages:
             self._checkpoint(connection)
         return value
 
@@ -241,25 +245,30 @@ class Database:
         if self._wal_pages * _PAGE_BYTES > TRUNCATE_BYTES and not self._single:
             self._reader.connection.interrupt()
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
+            connection.set_busy_timeout(_TRUNCATE_WAIT_MS)
+        # If it does not come through, it is tried again when the log has grown by as much: whoever holds an old state
+        # (another process's backup, for minutes) must not slow each commit.
+        self._checkpoint_at_pages = self._wal_pages + CHECKPOINT_BYTES // _PAGE_BYTES
         began_s = time.monotonic()
         try:
             in_log, copied = connection.wal_checkpoint(mode=mode)
         except (apsw.FullError, *_PASSING):
-            return  # no room, or a reader holds an old state; the commit itself is safe in the log, and the next tries again
+            return  # no room, or a reader holds an old state; the commit itself is safe in the log, and a later one tries again
         except (apsw.IOError, apsw.CorruptError) as error:
             self._on_failure(error)
             raise
         finally:
+            connection.set_busy_timeout(_BUSY_MS)
             ended_s = time.monotonic()
             self._early_from_s = ended_s + _EARLY_REST * (ended_s - began_s)
         if in_log == copied:
-            self._wal_pages = 0
+            self._wal_pages = self._checkpoint_at_pages = 0
 
     def _open_writer(self) -> apsw.Connection:
         connection = apsw.Connection(self._path, vfs=self._vfs, statementcachesize=100)
         if self._vfs is not None:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.set_busy_timeout(5_000)
+        connection.set_busy_timeout(_BUSY_MS)
         connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
@@ -272,7 +281,7 @@ class Database:
 
     def _open_reader(self) -> apsw.Connection:
         connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(5_000)
+        connection.set_busy_timeout(_BUSY_MS)
         connection.execute("PRAGMA query_only=1")
         connection.execute("PRAGMA cache_size=-16384")
         return connection
@@ -280,17 +289,6 @@ class Database:
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
-
-    def _lock(self) -> None:
-        directory = Path(self._path).parent
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(directory / "homing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise StoreLocked(f"another process is using the data directory {directory}") from error
-        self._lock_fd = descriptor
 
     def _unlock(self) -> None:
         if self._lock_fd is not None:
