@@ -14,6 +14,7 @@ from tests.store.fakes import StillClock
 from tests.store.ledger import build_town, post, told
 
 from homing.errors import BackupDamaged, NoSuchStore, PlaceTaken, SchemaTooNew, StoreLocked, Unavailable
+from homing.store.sql import load
 from homing.store.sqlite import SqliteStore, database, manifest
 from homing.store.sqlite.backup import STEP_PAGES, make, remember
 from homing.store.sqlite.directory import hold
@@ -313,6 +314,30 @@ def test_a_backup_of_a_newer_homing_is_refused(copy: Path, tmp_path: Path) -> No
     with pytest.raises(SchemaTooNew):
         restore(copy, tmp_path / "new", is_thorough=True)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_of_an_older_schema_is_restored_and_migrated(data: Path, tmp_path: Path, run: Run) -> None:
+    """So that there is a way back from a migration: the copy keeps its schema until it is served."""
+    data.mkdir()
+    old = apsw.Connection(str(data / "homing.db"))
+    old.execute(load("sqlite", "schema_1")["schema"])
+    old.execute("INSERT INTO meta VALUES ('schema', 1), ('store_id', 'old'), ('key_id', ?)", (KEY_ID,))
+    old.execute("INSERT INTO lane(key, endpoint, pending, owner) VALUES (zeroblob(18), 1, 1, 7)")
+    old.close()
+    made = make(data / "homing.db", tmp_path / "copy", rested)
+    assert (made.schema, made.counts["lane"]) == (1, 1)
+    assert "job" not in made.counts
+    assert restore(tmp_path / "copy", tmp_path / "new", is_thorough=True).facts.schema == 1
+
+    async def story() -> None:
+        store = await opened(tmp_path / "new")
+        assert (
+            await store._db.read(lambda c: c.execute("SELECT value FROM meta WHERE name = 'schema'").get) == 2
+        )
+        assert store.store_id != "old"
+        await store.close()
+
+    run(story())
 
 
 def test_whoever_holds_an_old_state_does_not_slow_each_commit(
