@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.acceptance.served import Served, environment, made
 from tests.acceptance.town import Town, town, until_told
@@ -72,6 +73,16 @@ async def hear_all(phone: Device, wanted: set[str]) -> list[Message]:
     return heard
 
 
+async def feed_end(http: httpx.AsyncClient) -> str:
+    """Where one who follows the feed stands that has heard all of it."""
+    place: dict[str, str] = {}
+    while True:
+        page = (await http.get("/1/events", params={"limit": "200", **place})).raise_for_status().json()
+        place = {"cursor": str(page["cursor"])}
+        if page["nextCursor"] is None:
+            return place["cursor"]
+
+
 @pytest.mark.timeout(120)
 def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> None:
     """All that was acknowledged before the backup is in it; devices get a new epoch and resume; callbacks go on."""
@@ -98,6 +109,7 @@ def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> Non
             await load.more(BEFORE)
             await load.end()
             shown = [(await place.http.get(f"/1/messages/{one}")).json() for one in before[:3]]
+            follower = await feed_end(place.http)
             first.kill()
 
             await homing("restore", str(copy), "--verify", "--into", str(data))
@@ -124,6 +136,8 @@ def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> Non
                     one for one in await hear_all(phone, {fresh["messageId"]}) if one.id == fresh["messageId"]
                 ]
                 assert last.text == "after"
+                page = (await http.get("/1/events", params={"cursor": follower, "limit": 200})).json()
+                assert fresh["messageId"] in {one["messageId"] for one in page["items"]}
                 await phone.go_offline()
 
                 # It rested when the copy was made, and would be probed only after half a minute.
