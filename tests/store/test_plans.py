@@ -15,6 +15,8 @@ FILES: Final = sorted(
 SMALL: Final = {"app", "endpoint", "job", "token", "sqlite_schema", "operation", "listener"}
 """Configuration, and what is owed to nobody but operators: there are few."""
 LOOKED_THROUGH: Final = {
+    ("backup", "free_lanes"): "a restored copy that nobody serves yet",
+    ("backup", "free_commands"): "a restored copy that nobody serves yet",
     ("claims", "orphan_commands"): "asked until there are none, and never again",
     ("onlooker", "newest"): "from the end of an index, and a hundred at most",
     ("registry", "drop_app_lanes"): "held lanes are in no index; deleting is rare",
