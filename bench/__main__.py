@@ -60,13 +60,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="P1 P2 …", help="which goals; all when none is named")
     parser.add_argument("--smoke", action="store_true", help="one short run of each")
+    parser.add_argument("--runs", type=int, help="how many runs each figure is the median of")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    runs = 1 if options.smoke else 3
+    runs = options.runs or (1 if options.smoke else 3)
     sizes = Sizes.smoke() if options.smoke else Sizes()
     print(machine(), flush=True)
-    print(f"{'id':5}{'what':58}{'goal':>14}{'median':>12}  all runs", flush=True)
+    print(f"{'id':5}{'what':74}{'goal':>14}{'median':>12}  all runs", flush=True)
     rows: list[Row] = []
     for name, part in PARTS.items():
         if options.parts and name not in options.parts:
@@ -96,7 +97,7 @@ async def measure(
         row.pop("pair", None)
         row["value"] = statistics.median(row["runs"])
         shown = " ".join(number(value) for value in row["runs"])
-        print(f"{name:5}{row['what']:58}{row['goal']:>14}{number(row['value']):>12}  {shown}", flush=True)
+        print(f"{name:5}{row['what']:74}{row['goal']:>14}{number(row['value']):>12}  {shown}", flush=True)
     return list(taken.values())
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bench.parts import all_created
 from bench.served import TOKEN, Served, free_port
 from bench.sizes import Figure, Sizes, figure
-from bench.subject import add_endpoint, add_user, opened, settings_in
+from bench.subject import add_endpoint, add_user, settings_in, unsynced
 from bench.wire import NO_CONTENT, NOTHING, UNAVAILABLE, Load, Sink, now, percentile
 from homing.callbacks.limits import raise_open_files
 from homing.model import EndpointOptions
@@ -103,9 +103,8 @@ async def _run(
 
 async def _fill(data: Path, urls: list[str], options: EndpointOptions) -> None:
     """Make an application with a user and an endpoint for every URL."""
-    vault, store = await opened(settings_in(data))
-    for number, url in enumerate(urls, 1):
-        await store.apply(CreateApp(name=f"customer {number}", app_key=f"key{number}", id=number))
-        await add_user(store, number, "somebody")
-        await add_endpoint(store, vault, number, url, options)
-    await store.close()
+    async with unsynced(settings_in(data)) as (vault, store):
+        for number, url in enumerate(urls, 1):
+            await store.apply(CreateApp(name=f"customer {number}", app_key=f"key{number}", id=number))
+            await add_user(store, number, "somebody")
+            await add_endpoint(store, vault, number, url, options)

@@ -7,7 +7,6 @@ measured.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from bench.subject import USERS, add_endpoint, add_user, fill, message, opened, settings_in
+from bench.subject import USERS, add_endpoint, add_user, fill, message, settings_in, sync, unsynced
 from homing.clock import RealClock
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import DispatchKey, EndpointOptions, dispatch_key
@@ -64,15 +63,14 @@ async def grown(data: Path, lives: int, retries: int) -> None:
     """Fill a store with messages that were read, and with as many as are to be tried again in some hours."""
     settings = settings_in(data)
     await fill(settings, ["http://127.0.0.1:18480/told"], wakeable=False)
-    vault, store = await opened(settings)
-    told = await _life(store)
-    await store.apply(CreateApp(name="elsewhere", app_key="elsewhere", id=2))
-    for number in range(USERS):
-        await add_user(store, 2, f"user{number}")
-    for number in range(_SICK):
-        await add_endpoint(store, vault, 2, f"http://127.0.0.1:18480/{number}", EndpointOptions())
-    failed = await _failed(store)
-    await store.close()
+    async with unsynced(settings) as (vault, store):
+        told = await _life(store)
+        await store.apply(CreateApp(name="elsewhere", app_key="elsewhere", id=2))
+        for number in range(USERS):
+            await add_user(store, 2, f"user{number}")
+        for number in range(_SICK):
+            await add_endpoint(store, vault, 2, f"http://127.0.0.1:18480/{number}", EndpointOptions())
+        failed = await _failed(store)
     stencils = (Stencil(told, lives, 1, {}), Stencil(failed, retries, _SICK, _LATER))
     await asyncio.to_thread(_copy, settings.store.path(), stencils)
 
@@ -81,10 +79,9 @@ async def left_behind(data: Path, urls: list[str], lanes: int) -> None:
     """Fill a store with lanes that a process held when it ended, and three in ten that were due already."""
     settings = settings_in(data)
     await fill(settings, urls, wakeable=False)
-    _, store = await opened(settings)
     accept = message(0)
-    await store.commit(Batch(accepts=[accept]))
-    await store.close()
+    async with unsynced(settings) as (_, store):
+        await store.commit(Batch(accepts=[accept]))
     stencil = Stencil(dispatch_key(accept.message_id, 0), lanes, len(urls), _LEFT)
     await asyncio.to_thread(_copy, settings.store.path(), [stencil])
 
@@ -145,8 +142,7 @@ def _copy(path: str, stencils: Sequence[Stencil]) -> None:
         before += stencil.copies
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    with Path(path).open("rb") as file:
-        os.fsync(file.fileno())
+    sync(Path(path))
 
 
 def _multiply(connection: apsw.Connection, stencil: Stencil, first_ms: int, apart_ms: int) -> None:

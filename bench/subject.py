@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +65,25 @@ async def fill(
 
     In a store that holds these users already (`bench.stock`), the rest.
     """
-    vault, store = await opened(settings)
-    if await store.app(1) is None:
-        await store.apply(CreateApp(name="bench", app_key="bench"))
-    for number in range(USERS):
-        user = f"user{number}"
-        known = await store.user(1, user)
-        if known is None:
-            known = await add_user(store, 1, user)
-        device = f"device{number}"
-        await store.apply(SaveDevice(device, known.id, 1, "android", os.urandom(32)))
-        if wakeable:
-            await store.apply(SetPushToken(device, "android", f"token{number}"))
-    for url in urls:
-        await add_endpoint(store, vault, 1, url, EndpointOptions(ca=ca))
+    async with unsynced(settings) as (vault, store):
+        if await store.app(1) is None:
+            await store.apply(CreateApp(name="bench", app_key="bench"))
+        for number in range(USERS):
+            user = f"user{number}"
+            known = await store.user(1, user)
+            if known is None:
+                known = await add_user(store, 1, user)
+            device = f"device{number}"
+            await store.apply(SaveDevice(device, known.id, 1, "android", os.urandom(32)))
+            if wakeable:
+                await store.apply(SetPushToken(device, "android", f"token{number}"))
+        for url in urls:
+            await add_endpoint(store, vault, 1, url, EndpointOptions(ca=ca))
+        await _backlog(store, messages)
+
+
+async def _backlog(store: SqliteStore, messages: int) -> None:
+    """Record messages whose every lane is the store's."""
     engine = Engine(store, RealClock())
     everyone = frozenset(endpoint.id for endpoint in await store.endpoints(None))
     engine.born_free = lambda: everyone
@@ -84,15 +91,24 @@ async def fill(
     for start in range(0, messages, 500):
         await asyncio.gather(*(engine.accept(message(n)) for n in range(start, min(messages, start + 500))))
     await engine.close()
-    await store.close()
 
 
-async def opened(settings: Settings) -> tuple[Vault, SqliteStore]:
-    """The store of these settings, and what seals its secrets."""
+@asynccontextmanager
+async def unsynced(settings: Settings) -> AsyncIterator[tuple[Vault, SqliteStore]]:
+    """What seals secrets, and the store to fill before anything is measured: synced once, at the end."""
     path = Path(settings.store.path())
     path.parent.mkdir(parents=True, exist_ok=True)
     vault = Vault.load_or_create(settings.master_key_path())
-    return vault, await SqliteStore.open(str(path), clock=RealClock(), key_id=vault.key_id)
+    store = await SqliteStore.open(str(path), clock=RealClock(), key_id=vault.key_id, synchronous="OFF")
+    yield vault, store
+    await store.close()
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have all of a file on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 async def add_user(store: SqliteStore, app: int, name: str) -> User:
