@@ -15,6 +15,7 @@ from homing.cli import main
 from homing.simulator.clock import SkipClock
 from homing.simulator.home import open_home
 from homing.simulator.world import World
+from homing.telemetry import configure
 
 START_S = 20.0
 
@@ -86,6 +87,8 @@ def homing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.Captur
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> Ended:
+        # The server lives in this process: what it logs must not get among what the verb says, whatever test ran before.
+        configure("text", "error")
         capfd.readouterr()
         code = main.run(words)
         out, err = capfd.readouterr()
