@@ -33,6 +33,14 @@ def test_the_requirements_name_what_the_project_depends_on() -> None:
     assert asked_for("run") == set(project["dependencies"]) | BUILD_ONLY
 
 
+def test_extras_are_tools_of_the_tests_and_nothing_that_runs_needs_them() -> None:
+    """What an extra brings is locked for the tests; the embedded default does without."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name for names in project["optional-dependencies"].values() for name in names}
+    assert extras <= asked_for("dev")
+    assert not extras & asked_for("run")
+
+
 @pytest.mark.parametrize("name", LOCKED)
 def test_every_locked_package_is_pinned_and_hashed(name: str) -> None:
     """A locked line has one exact version and at least one SHA-256, so a mirror cannot swap a file."""

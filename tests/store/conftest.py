@@ -1,14 +1,16 @@
 """The stores on which the contract suite runs: each test gets a fresh one of every kind."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.store import databases
 from tests.store.fakes import StillClock
 
 from homing.store.port import Store
+from homing.store.postgres import PostgresStore
 from homing.store.sqlite import SqliteStore
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
@@ -20,14 +22,35 @@ def clock() -> StillClock:
     return StillClock()
 
 
-@pytest.fixture(params=["sqlite-file", "memory"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
-    """Return what opens this test's store for the length of an ``async with``; a file can be opened again."""
+needs_postgres = pytest.mark.skipif(not databases.SERVER, reason="HOMING_TEST_POSTGRES names no server")
+POSTGRES = pytest.param("postgres", marks=needs_postgres)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    yield
+    databases.drop_template()
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """Return the address of a database of PostgreSQL with empty tables, this test's own."""
+    with databases.fresh_database() as address:
+        yield address
+
+
+def _opening(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
     path = ":memory:" if request.param == "memory" else str(tmp_path / "homing.db")
+    address = request.getfixturevalue("database") if request.param == "postgres" else ""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
-        store = await SqliteStore.open(path, clock=clock)
+        store: Store
+        if address:
+            # One node, whose transactions end before the next begins: its feed need not wait for others.
+            store = await PostgresStore.open(address, clock=clock, feed_lag_ms=0, beats=False)
+        else:
+            store = await SqliteStore.open(path, clock=clock)
         try:
             yield store
         finally:
@@ -36,20 +59,16 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock
     return opened
 
 
-@pytest.fixture(params=["sqlite-file"])
+@pytest.fixture(params=["sqlite-file", "memory", POSTGRES])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
+    """Return what opens this test's store for the length of an ``async with``; a durable one can be opened again."""
+    return _opening(request, tmp_path, clock)
+
+
+@pytest.fixture(params=["sqlite-file", POSTGRES])
 def open_again(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
     """Return what opens this test's store again and again, each time as another process would: the durable kinds."""
-    path = str(tmp_path / "homing.db")
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Store]:
-        store = await SqliteStore.open(path, clock=clock)
-        try:
-            yield store
-        finally:
-            await store.close()
-
-    return opened
+    return _opening(request, tmp_path, clock)
 
 
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -307,7 +307,45 @@ class Archive(Protocol):
         ...
 
 
-class Store(Ledger, Registry, Archive, Protocol):
+class Ownership(Protocol):
+    """What a node may still do with the lanes and commands it owns, and when there is more to take.
+
+    Where one process has the store, its epoch never ends, and nothing is ever called.
+    """
+
+    def may_start_try(self) -> bool:
+        """Say whether this node's term surely outlives a try that starts now (one that ends within 15 s)."""
+        ...
+
+    def on_lost(self, lost: Callable[[], None]) -> None:
+        """Have ``lost()`` called when this node's epoch has ended and it has another one.
+
+        What it held may be others' by now: whoever holds lanes or commands in memory must drop them, without a settle,
+        and whoever keeps configuration in memory must read it again.
+        """
+        ...
+
+    def on_orphaned(self, orphaned: Callable[[], None]) -> None:
+        """Have ``orphaned()`` called when another node is no more: there may be lanes to adopt and commands to claim."""
+        ...
+
+
+class Hints(Protocol):
+    """Who is linked to which node, and word of what is new for them. A hint may be lost; heartbeats find what it told.
+
+    Where one process has the store, its own commits tell it everything, and nothing is ever called.
+    """
+
+    def link(self, recipient: int, *, is_linked: bool) -> None:
+        """Say that a recipient has a live link at this node, or has none any more."""
+        ...
+
+    def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
+        """Have ``hear(recipients)`` called when another node stored something that is new for recipients linked here."""
+        ...
+
+
+class Store(Ledger, Registry, Archive, Ownership, Hints, Protocol):
     """The whole store; couriers and doors ask for the part they need."""
 
     async def close(self) -> None:
@@ -315,4 +353,4 @@ class Store(Ledger, Registry, Archive, Protocol):
         ...
 
 
-__all__ = ["Accepted", "Applied", "Archive", "Claimed", "Ledger", "Registry", "Store"]
+__all__ = ["Accepted", "Applied", "Archive", "Claimed", "Hints", "Ledger", "Ownership", "Registry", "Store"]

@@ -138,6 +138,22 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         """See `port.Ledger.outlook`."""
         return await self._db.read(claims.outlook)
 
+    def may_start_try(self) -> bool:
+        """See `port.Ownership.may_start_try`: nobody else could take what this process holds."""
+        return True
+
+    def on_lost(self, lost: Callable[[], None]) -> None:
+        """See `port.Ownership.on_lost`: it never is."""
+
+    def on_orphaned(self, orphaned: Callable[[], None]) -> None:
+        """See `port.Ownership.on_orphaned`: there is no other node."""
+
+    def link(self, recipient: int, *, is_linked: bool) -> None:
+        """See `port.Hints.link`: there is nobody to be told."""
+
+    def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
+        """See `port.Hints.on_hint`: there is nobody to tell."""
+
 
 async def _walk(
     after: claims.Place, stretch: Callable[[claims.Place], Awaitable[claims.Stretch]]

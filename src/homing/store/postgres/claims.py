@@ -1,0 +1,144 @@
+"""What is left over, taken up again: lanes and commands that fell due, were born free, or lost their node.
+
+What is taken is locked with SKIP LOCKED, so that nodes that claim at once share it instead of waiting for each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from homing.model import (
+    CommandKind,
+    DispatchKey,
+    MessageId,
+    dispatch_of,
+    is_incoming,
+    is_operation,
+    message_of,
+)
+from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts, Outlook
+from homing.store.port import Claimed
+from homing.store.postgres.nodes import Known
+from homing.store.sql import load
+
+_SQL: Final = load("postgres", "claims")
+_NEARBY: Final = 64
+"""How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
+_Row = tuple[bytes, int, int, int, int]
+"""key, endpoint, pending, tries, job"""
+
+
+async def works(connection: Any, rows: Sequence[_Row]) -> list[LaneWork]:
+    """Gather what couriers need for lanes' pending events, in the rows' order; what a lane was about may be gone."""
+    if not rows:
+        return []
+    facts: dict[bytes, Facts | IncomingFacts | OperationFacts] = {}
+    events: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)
+    incomings = sorted({message_of(row[0]) for row in rows if is_incoming(row[0])})
+    operations = sorted({message_of(row[0]) for row in rows if is_operation(row[0])})
+    dispatches = sorted({dispatch_of(r[0]) for r in rows if not (is_incoming(r[0]) or is_operation(r[0]))})
+    if dispatches:
+        for key, *fact in await connection.fetch(_SQL["lane_facts"], dispatches):
+            facts[key] = Facts(*fact)
+        for key, n, status, at_ms in await connection.fetch(_SQL["events_of"], dispatches):
+            events[key].append((n, status, at_ms))
+    if incomings:
+        for id_, app, identifier, text, channel, reply, at_ms in await connection.fetch(
+            _SQL["incoming_facts"], incomings
+        ):
+            key = id_ + b"\xff\xff"
+            in_reply_to = None if reply is None else MessageId(reply)
+            facts[key] = IncomingFacts(app, identifier, text, channel, in_reply_to)
+            events[key] = [(1, 0, at_ms)]
+    if operations:
+        for id_, *fact in await connection.fetch(_SQL["operation_facts"], operations):
+            key = id_ + b"\xff\xfe"
+            facts[key] = OperationFacts(*fact)
+            events[key] = [(1, 0, fact[4])]
+    jobs = sorted({row[4] for row in rows if row[4]})
+    uids = dict(map(tuple, await connection.fetch(_SQL["job_uids"], jobs))) if jobs else {}
+    found: list[LaneWork] = []
+    for key, endpoint, pending, tries, job in rows:
+        dispatch = dispatch_of(key)
+        if dispatch not in facts:
+            continue
+        told = tuple(event for event in events[dispatch] if pending >> (event[0] - 1) & 1)
+        found.append(LaneWork(DispatchKey(key), endpoint, facts[dispatch], told, tries, job=uids.get(job)))
+    return found
+
+
+async def claim_lanes(connection: Any, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
+    """See `port.Ledger.claim_lanes`."""
+    rows = await connection.fetch(_SQL["claim_lanes"], endpoint, now_ms, limit, epoch)
+    rows.sort(key=_by_due)
+    return Claimed(await works(connection, [row[:5] for row in rows]), await _next_due(connection, endpoint))
+
+
+async def claim_by_chance(connection: Any, endpoint: int, now_ms: int, chance: float, epoch: int) -> Claimed:
+    """See `port.Ledger.claim_lanes` with ``chance``: an instant between the first due one and now, and a few places on."""
+    first_ms = await connection.fetchval(_SQL["first_due"], endpoint, now_ms)
+    rows: list[Any] = []
+    if first_ms is not None:
+        at_ms = first_ms + int(chance * (now_ms - first_ms))
+        places = int(chance * 7_919) % _NEARBY
+        for from_ms, offset in ((at_ms, places), (at_ms, 0), (first_ms, places), (first_ms, 0)):
+            rows = await connection.fetch(_SQL["claim_some_lane"], endpoint, from_ms, now_ms, epoch, offset)
+            if rows:
+                break
+    return Claimed(await works(connection, [row[:5] for row in rows]), await _next_due(connection, endpoint))
+
+
+async def _next_due(connection: Any, endpoint: int) -> int | None:
+    due: int | None = await connection.fetchval(_SQL["next_lane"], endpoint)
+    return due
+
+
+def _by_due(row: Any) -> tuple[int, bytes]:
+    return row[5], row[0]
+
+
+async def adopt_lanes(
+    connection: Any, after: tuple[bytes, int], limit: int, epoch: int, known: Known
+) -> list[LaneWork]:
+    """See `port.Ledger.adopt_lanes`."""
+    rows = await connection.fetch(_SQL["adopt_lanes"], *after, limit, epoch, known.newest, known.live)
+    return await works(connection, sorted(tuple(row) for row in rows))
+
+
+async def held_lanes(connection: Any, after: tuple[bytes, int], limit: int, epoch: int) -> list[LaneWork]:
+    """See `port.Ledger.held_lanes`."""
+    rows = await connection.fetch(_SQL["held_lanes"], *after, limit, epoch)
+    return await works(connection, [tuple(row) for row in rows])
+
+
+async def claim_commands(
+    connection: Any, now_ms: int, limit: int, epoch: int, known: Known
+) -> list[CommandWork]:
+    """See `port.Ledger.claim_commands`; those that lost their node count as due."""
+    rows = await connection.fetch(_SQL["claim_commands"], now_ms, limit, epoch)
+    rows.sort(key=lambda row: row[4])
+    if len(rows) < limit:
+        rows += await connection.fetch(
+            _SQL["adopt_commands"], limit - len(rows), epoch, known.newest, known.live
+        )
+    return [CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3]) for row in rows]
+
+
+async def release(connection: Any, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:
+    """See `port.Ledger.release`."""
+    if lanes:
+        keys, endpoints = zip(*sorted(set(lanes)), strict=True)
+        await connection.execute(_SQL["free_lanes"], list(keys), list(endpoints), now_ms, epoch)
+
+
+async def due_dispatches(connection: Any, now_ms: int, limit: int, known: Known) -> list[bytes]:
+    """See `port.Ledger.due_dispatches`; each node rings its share, and what was not rung in time."""
+    rows = await connection.fetch(_SQL["due_timers"], now_ms, limit, len(known.live), known.rank)
+    return [row[0] for row in rows]
+
+
+async def outlook(connection: Any, known: Known) -> Outlook:
+    """See `port.Ledger.outlook`."""
+    lanes_due = {row[0]: row[1] for row in await connection.fetch(_SQL["next_lanes"])}
+    next_timer_ms = await connection.fetchval(_SQL["next_timer"], len(known.live), known.rank)
+    return Outlook(next_timer_ms, await connection.fetchval(_SQL["next_command"]), lanes_due)

@@ -1,0 +1,212 @@
+"""The connections to PostgreSQL: pools, transactions that repeat, what an error means, the database's clock.
+
+A transaction is repeated when others were in its way (serialization failure, deadlock); what dies before COMMIT stored
+nothing (`Unavailable`), what dies at COMMIT may have (`CommitUnknown`). It must not know any table.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from homing.clock import Clock
+from homing.errors import CommitUnknown, Unavailable
+from homing.store.postgres.store_clock import StoreClock
+
+T = TypeVar("T")
+Connection = Any
+"""An `asyncpg.Connection`; the library's types do not reach through its pool."""
+Work = Callable[[Connection], Awaitable[T]]
+
+APPLICATION: Final = "homing"
+"""By this name in ``pg_stat_activity`` the feed knows whose transactions may still commit."""
+_REPEATS: Final = 20
+_FULL_AGAIN_S: Final = 30
+_ANSWER_S: Final = 10.0
+"""A server that has not answered after so long is as good as gone."""
+_CONNECT_S: Final = 5.0
+
+
+class Again(Exception):
+    """Another node was faster; the same work finds what that one did."""
+
+
+_AGAIN: Final = (
+    Again,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+"""Others were in the way; the same batch can be stored in a moment."""
+_DOWN: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, crashed, not started yet, cancelled
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,  # a copy that was not promoted
+    asyncpg.OutOfMemoryError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Nothing that an item of the batch could be blamed for."""
+_COMMON: Final = {
+    "application_name": APPLICATION,
+    "synchronous_commit": "on",
+    "jit": "off",
+    "lock_timeout": "4s",
+    "statement_timeout": "9s",
+    "idle_in_transaction_session_timeout": "9s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+}
+# The hot path looks up by key, whatever the planner believes of tables that were empty when it last looked.
+_HOT: Final = {**_COMMON, "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_LOOK: Final = {**_COMMON, "default_transaction_read_only": "on"}
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc] # the library has no types of its own
+    """A connection that goes back into its pool as it is: sessions of ours change nothing in it."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Database:
+    """Two pools on one database: one that writes, one that only looks."""
+
+    def __init__(self, dsn: str, clock: Clock | None, *, writers: int = 4, readers: int = 4) -> None:
+        self._dsn = dsn
+        self.clock: Clock = StoreClock() if clock is None else clock
+        """Messages', retries' and deadlines' time: the database's, unless a test brings its own."""
+        self._sizes = (writers, readers)
+        self._hot: Any = None
+        self._look: Any = None
+        self._running: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Connect; raises `Unavailable`."""
+        try:
+            self._hot = await self._pool(self._sizes[0], _HOT)
+            self._look = await self._pool(self._sizes[1], _LOOK)
+        except (*_DOWN, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self.close()
+            raise Unavailable(f"the database cannot be used: {error}") from error
+
+    async def close(self) -> None:
+        """Let what runs end, and let go of the connections."""
+        self._is_closed = True
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+        for pool in (self._hot, self._look):
+            if pool is not None:
+                pool.terminate()
+        self._hot = self._look = None
+
+    async def connect(self) -> Connection:
+        """Return a connection of its own, for who listens; its caller closes it."""
+        try:
+            return await asyncpg.connect(
+                self._dsn, timeout=_CONNECT_S, command_timeout=_ANSWER_S, server_settings=_COMMON
+            )
+        except (*_DOWN, asyncpg.PostgresError) as error:
+            raise Unavailable(f"the database cannot be reached: {error}") from error
+
+    async def write(self, work: Work[T]) -> T:
+        """Run ``work`` in one transaction; when this returns it is on disk. It may run several times, the last one counts.
+
+        What was begun is finished even if the caller is cancelled meanwhile.
+        """
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        task = asyncio.ensure_future(self._transact(work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def look(self, work: Work[T]) -> T:
+        """Run ``work`` on one state of the store, without writing."""
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        try:
+            async with (
+                self._look.acquire(timeout=_CONNECT_S) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return await work(connection)
+        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
+            raise Unavailable(f"the store could not be read: {error}") from error
+        except asyncpg.InterfaceError as error:
+            raise _blamed(error) from error
+
+    async def fetch(self, sql: str, *values: object) -> list[Any]:
+        """Ask one question outside any transaction."""
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        try:
+            async with self._look.acquire(timeout=_CONNECT_S) as connection:
+                return list(await connection.fetch(sql, *values))
+        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
+            raise Unavailable(f"the store could not be read: {error}") from error
+        except asyncpg.InterfaceError as error:
+            raise _blamed(error) from error
+
+    async def _pool(self, size: int, settings: Mapping[str, str]) -> Any:
+        return await asyncpg.create_pool(
+            self._dsn, min_size=1, max_size=size, connection_class=_Connection, command_timeout=_ANSWER_S,
+            timeout=_CONNECT_S, server_settings=dict(settings), max_inactive_connection_lifetime=600,
+        )  # fmt: skip
+
+    async def _transact(self, work: Work[T]) -> T:
+        for tried in range(_REPEATS):
+            try:
+                async with self._hot.acquire(timeout=_CONNECT_S) as connection:
+                    return await _once(connection, work)
+            except _AGAIN as error:
+                if tried == _REPEATS - 1:
+                    raise Unavailable(f"others kept changing the same rows: {error}") from error
+                await asyncio.sleep(random.random() * 0.002 * 2 ** min(tried, 6))
+            except asyncpg.DiskFullError as error:
+                raise Unavailable("the database's disk is full", retry_after_s=_FULL_AGAIN_S) from error
+            except _DOWN as error:
+                raise Unavailable(f"the database cannot be used: {error}") from error
+            except asyncpg.InterfaceError as error:
+                raise _blamed(error) from error
+        raise AssertionError("unreachable")
+
+
+async def _once(connection: Connection, work: Work[T]) -> T:
+    try:
+        await connection.execute("BEGIN")
+        value = await work(connection)
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    try:
+        tag = await connection.execute("COMMIT")
+    except _AGAIN:
+        raise
+    except BaseException as error:
+        connection.terminate()
+        raise CommitUnknown(f"the connection was lost at COMMIT: {error!r}") from error
+    if tag != "COMMIT":
+        raise Unavailable("the transaction was rolled back")
+    return value
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+
+
+def _blamed(error: asyncpg.InterfaceError) -> Exception:
+    """Tell a value that cannot be stored, which is an item's fault, from a connection that was lost."""
+    if isinstance(error, asyncpg.DataError | ValueError):
+        return ValueError(str(error))
+    return Unavailable(f"the connection to the database was lost: {error}")

@@ -1,0 +1,87 @@
+"""This node among the others: its epoch, the term it renews, who lives, and what the others tell it.
+
+An epoch lives as long as its row in ``node``; whoever finds a row whose term ran out deletes it, and the row's lock
+decides between that and a renewal. So a dead epoch stays dead, and what one believes dead from memory is. All times
+here are real: the database's clock for terms, this machine's boot time for how old the last renewal is.
+"""
+
+import time
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from homing.store.postgres.positions import SLOTS
+from homing.store.sql import load
+
+_SQL: Final = load("postgres", "nodes")
+_META: Final = load("postgres", "meta")
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How long a node counts as alive, and how far it trusts itself (DESIGN.md §5)."""
+
+    beat_s: float = 2.0
+    alive_ms: int = 40_000
+    """So long after a renewal by the database's clock."""
+    trusted_s: float = 20.0
+    """No try is started when the last renewal that succeeded began longer ago; each ends within 15 s."""
+
+
+class Known(NamedTuple):
+    """Who lives, as this node last saw it: an owner above ``newest`` has started since, and lives."""
+
+    newest: int
+    live: list[int]
+    rank: int
+    """Which of those that live this node is, from 0."""
+
+    @classmethod
+    def of(cls, epoch: int, live: list[int]) -> "Known":
+        """Return what a node knows after a look at ``node``."""
+        epochs = sorted({epoch, *live})
+        return cls(epochs[-1], epochs, epochs.index(epoch))
+
+    def is_dead(self, owner: int) -> bool:
+        """Say whether what this epoch owns may be taken."""
+        return 0 < owner <= self.newest and owner not in self.live
+
+
+def real_s() -> float:
+    """Return this machine's time since boot, which goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Beat(NamedTuple):
+    """What one renewal came to; ``is_renewed`` False: the term had run out."""
+
+    is_renewed: bool
+    live: list[int]
+    buried: list[int]
+    registry_version: int
+
+
+async def register(connection: Any, name: str, terms: Terms) -> tuple[int, list[int]]:
+    """Draw an epoch inside the caller's transaction; return it and all that live.
+
+    The counter's lock is held until the commit: epochs become visible in their order, so that whoever knows one knows
+    every lower one that lives. It differs from all that live in the place it has in feed positions.
+    """
+    last = await connection.fetchval(_META["lock_number"], "epoch")
+    live = [row[0] for row in await connection.fetch(_SQL["epochs"])]
+    epoch = last + 1
+    while epoch % SLOTS in {other % SLOTS for other in live}:
+        epoch += 1
+    await connection.execute(_META["put_number"], "epoch", epoch)
+    await connection.execute(_SQL["register"], epoch, name, terms.alive_ms)
+    return epoch, live
+
+
+async def beat(connection: Any, epoch: int, terms: Terms) -> Beat:
+    """Renew the term, bury who is dead, and look who lives; each statement is its own transaction."""
+    renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms)
+    buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
+    if buried:
+        await connection.execute(_SQL["unlink_dead"])
+    live = [row[0] for row in await connection.fetch(_SQL["epochs"])]
+    version = await connection.fetchval(_SQL["registry_version"])
+    return Beat(renewed is not None, live, buried, version)

@@ -1,0 +1,202 @@
+"""The registry on PostgreSQL: applications, users, devices, endpoints and tokens (`homing.store.port.Registry`).
+
+What is changed at one node is told to whoever watches at the others, in the order of the commits: each change leaves a
+row in ``change``, numbered under a lock; a notification says that there is one, and every beat finds what it missed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from homing.errors import Unavailable
+from homing.model import App, Credentials, Device, Endpoint, Job, Token, User
+from homing.store.batch import Idempotency
+from homing.store.changes import Change
+from homing.store.port import Applied
+from homing.store.postgres.answers import Keys, recall
+from homing.store.postgres.change_log import is_told, pack, unpack
+from homing.store.postgres.database import Database
+from homing.store.postgres.registry_make import make_change
+from homing.store.sql import load
+from homing.store.sqlite.nouns import to_app, to_device, to_endpoint, to_job, to_token, to_user
+
+_SQL: Final = load("postgres", "registry")
+_NODES: Final = load("postgres", "nodes")
+_LAST_ID: Final = 2**63 - 1
+
+Watcher = Callable[[Change, object], None]
+
+
+class _Made(msgspec.Struct, frozen=True):
+    applied: Applied
+    version: int | None = None
+
+
+class PostgresRegistry:
+    """Configuration, one transaction per change and per question."""
+
+    _db: Database
+    _epoch: int
+
+    def __init__(self) -> None:
+        self._watchers: list[Watcher] = []
+        self._heard = 0
+        """The version of the registry up to which whoever watches was told."""
+        self._own: dict[int, tuple[Change, object]] = {}
+        self._hearing = asyncio.Lock()
+
+    async def apply(
+        self,
+        change: Change,
+        idempotency: Idempotency | None = None,
+        render: Callable[[object], bytes] | None = None,
+    ) -> Applied:
+        """See `port.Registry.apply`."""
+        # The change is real even if its caller is cancelled meanwhile: whoever watches must hear of it.
+        return await asyncio.shield(asyncio.ensure_future(self._apply(change, idempotency, render)))
+
+    async def _apply(
+        self, change: Change, idempotency: Idempotency | None, render: Callable[[object], bytes] | None
+    ) -> Applied:
+        async def work(connection: Any) -> _Made:
+            now_ms = self._db.clock.now_ms()
+            keys = Keys()
+            if idempotency is not None:
+                await keys.take(connection, [idempotency], now_ms)
+                answer = keys.first(idempotency)
+                if answer is not None:
+                    return _Made(Applied(None, answer, replayed=True))
+            value = await make_change(connection, change, now_ms)
+            answer = None
+            if idempotency is not None:
+                answer = b"" if render is None else render(value)
+                keys.keep(idempotency, answer)
+                await keys.write(connection, now_ms)
+            return _Made(Applied(value, answer), await self._log(connection, change, value))
+
+        made = await self._db.write(work)
+        if made.applied.replayed:
+            return made.applied
+        if made.version is None:
+            self._tell(change, made.applied.value)
+        else:
+            self._own[made.version] = (change, made.applied.value)
+            with contextlib.suppress(Unavailable):  # it is made all the same; the next beat tells of it
+                await self._hear(made.version)
+        return made.applied
+
+    async def _log(self, connection: Any, change: Change, value: object) -> int | None:
+        """Leave word for the other nodes; last of all, for its lock keeps every other change waiting."""
+        if not is_told(change):
+            return None
+        version: int = await connection.fetchval(_NODES["count_change"])
+        kind, packed, packed_value = pack(change, value)
+        await connection.execute(_NODES["add_change"], version, self._epoch, kind, packed, packed_value)
+        await connection.execute(_NODES["tell_change"], str(version))
+        return version
+
+    async def _hear(self, version: int) -> bool:
+        """Tell whoever watches of every change up to a version, in order; False when some were forgotten meanwhile."""
+        async with self._hearing:
+            is_whole = True
+            while self._heard < version:
+                own = self._own.pop(self._heard + 1, None)
+                if own is not None:
+                    self._heard += 1
+                    self._tell(*own)
+                    continue
+                rows = await self._db.fetch(_NODES["changes"], self._heard)
+                if not rows:
+                    break
+                is_whole = is_whole and rows[0][0] == self._heard + 1
+                for at, _epoch, kind, packed, packed_value in rows:
+                    told = self._own.pop(at, None) or unpack(kind, packed, packed_value)
+                    self._heard = at
+                    if told is not None:
+                        self._tell(*told)
+            return is_whole
+
+    def _tell(self, change: Change, value: object) -> None:
+        for changed in self._watchers:
+            changed(change, value)
+
+    def watch(self, changed: Watcher) -> None:
+        """See `port.Registry.watch`."""
+        self._watchers.append(changed)
+
+    async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
+        """See `port.Registry.recall_answer`."""
+        return await self._db.look(lambda c: recall(c, idempotency, self._db.clock.now_ms()))
+
+    async def keep_answer(self, idempotency: Idempotency, answer: bytes) -> None:
+        """See `port.Registry.keep_answer`; the answer of the first one stays if two raced."""
+
+        async def work(connection: Any) -> None:
+            now_ms = self._db.clock.now_ms()
+            keys = Keys()
+            await keys.take(connection, [idempotency], now_ms)
+            if keys.first(idempotency) is None:
+                keys.keep(idempotency, answer)
+                await keys.write(connection, now_ms)
+
+        await self._db.write(work)
+
+    async def apps(self, after: int, limit: int) -> list[App]:
+        """See `port.Registry.apps`."""
+        return [to_app(row) for row in await self._rows("apps", after, limit)]
+
+    async def app(self, app: int) -> App | None:
+        """See `port.Registry.app`."""
+        return next((to_app(row) for row in await self._rows("app", app)), None)
+
+    async def users(self, app: int, after: str, limit: int) -> list[User]:
+        """See `port.Registry.users`."""
+        return [to_user(row) for row in await self._rows("users", app, after, limit)]
+
+    async def user(self, app: int, folded: str) -> User | None:
+        """See `port.Registry.user`."""
+        return next((to_user(row) for row in await self._rows("user", app, folded)), None)
+
+    async def credentials(self, app_key: str, folded: str) -> Credentials | None:
+        """See `port.Registry.credentials`."""
+        return next((Credentials(*row) for row in await self._rows("credentials", app_key, folded)), None)
+
+    async def endpoints(self, app: int | None) -> list[Endpoint]:
+        """See `port.Registry.endpoints`."""
+        rows = self._rows("endpoints") if app is None else self._rows("endpoints_of_app", app)
+        return [to_endpoint(row) for row in await rows]
+
+    async def endpoint(self, app: int, uid: str) -> Endpoint | None:
+        """See `port.Registry.endpoint`."""
+        return next((to_endpoint(row) for row in await self._rows("endpoint", app, uid)), None)
+
+    async def jobs(self, app: int | None, before: int | None, limit: int) -> list[Job]:
+        """See `port.Registry.jobs`."""
+        last = _LAST_ID if before is None else before
+        return [to_job(row) for row in await self._rows("jobs", app, last, limit)]
+
+    async def job(self, uid: str) -> Job | None:
+        """See `port.Registry.job`."""
+        return next((to_job(row) for row in await self._rows("job", uid)), None)
+
+    async def tokens(self) -> list[Token]:
+        """See `port.Registry.tokens`."""
+        return [to_token(row) for row in await self._rows("tokens")]
+
+    async def token(self, token: str) -> Token | None:
+        """See `port.Registry.token`."""
+        return next((to_token(row) for row in await self._rows("token", token)), None)
+
+    async def device(self, digest: bytes) -> Device | None:
+        """See `port.Registry.device`."""
+        return next((to_device(row) for row in await self._rows("device", digest)), None)
+
+    async def devices(self, recipient: int) -> list[Device]:
+        """See `port.Registry.devices`."""
+        return [to_device(row) for row in await self._rows("devices", recipient)]
+
+    async def _rows(self, name: str, *values: object) -> list[Any]:
+        return await self._db.fetch(_SQL[name], *values)

@@ -1,0 +1,65 @@
+-- Who is alive. Real time of the database, whatever clock messages follow.
+
+-- name: epochs
+-- All that live, as of this statement.
+SELECT epoch FROM node ORDER BY epoch;
+
+-- name: register
+-- After the counter was locked, so that whoever sees an epoch sees every lower one that lives.
+INSERT INTO node(epoch, name, started_at, alive_until)
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 millisecond');
+
+-- name: renew
+-- A term that ran out cannot be renewed: no row comes back.
+UPDATE node SET alive_until = clock_timestamp() + $2 * interval '1 millisecond'
+WHERE epoch = $1 AND alive_until > clock_timestamp() RETURNING epoch;
+
+-- name: bury
+-- The row's lock decides between this and a renewal that comes at the same time.
+DELETE FROM node WHERE alive_until < clock_timestamp() RETURNING epoch;
+
+-- name: leave
+-- What it holds can be taken by the others at once.
+DELETE FROM node WHERE epoch = $1;
+
+-- name: unlink_dead
+DELETE FROM link WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.epoch = link.epoch);
+
+-- name: clock
+-- In ms, as this statement runs.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+
+-- name: link
+INSERT INTO link(recipient, epoch) SELECT r, $2 FROM unnest($1::bigint[]) AS r ON CONFLICT DO NOTHING;
+
+-- name: unlink
+DELETE FROM link USING unnest($1::bigint[]) AS r WHERE recipient = r AND epoch = $2;
+
+-- name: hint
+-- At most one for each node that has a link to one of these recipients.
+SELECT pg_notify('homing_' || epoch, string_agg(recipient::text, ',')) FROM link
+WHERE recipient = ANY($1::bigint[]) AND epoch <> $2 GROUP BY epoch;
+
+-- name: others_linked
+-- Who of these has a live link anywhere.
+SELECT DISTINCT recipient FROM link WHERE recipient = ANY($1::bigint[]);
+
+-- name: count_change
+-- Its row is locked until the change is committed, so versions are in the order of commits.
+UPDATE meta SET number = number + 1 WHERE name = 'registry' RETURNING number;
+
+-- name: add_change
+INSERT INTO change(version, epoch, kind, change, value) VALUES ($1, $2, $3, $4, $5);
+
+-- name: tell_change
+SELECT pg_notify('homing_registry', $1::text);
+
+-- name: changes
+-- What was changed since, by whomever.
+SELECT version, epoch, kind, change, value FROM change WHERE version > $1 ORDER BY version LIMIT 500;
+
+-- name: registry_version
+SELECT number FROM meta WHERE name = 'registry';
+
+-- name: drop_old_changes
+DELETE FROM change WHERE at < clock_timestamp() - interval '1 day';
