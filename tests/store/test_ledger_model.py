@@ -22,6 +22,7 @@ from homing.lifecycle.machine import begin, step
 from homing.lifecycle.policy import resolve
 from homing.model import Body, DispatchKey, dispatch_key
 from homing.store.batch import Accept, Addressee, Batch, Committed, LaneWork, Occurrence, Settle, Verdict
+from homing.store.port import Store
 from homing.store.sqlite import SqliteStore
 
 FILTERS = (None, mask((Status.DELIVERED, Status.READ)), mask((Status.PUSH_SENT, Status.EXPIRED)))
@@ -62,12 +63,16 @@ class LedgerModel(RuleBasedStateMachine):
         self.done: dict[Lane, int] = {}
         self.dead: dict[Lane, int] = {}
 
+    async def open_store(self) -> Store:
+        """Open this history's store, the first time or again."""
+        return await SqliteStore.open(self.path, clock=self.clock)
+
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
     @initialize()
     def open(self) -> None:
-        self.store = self.wait(SqliteStore.open(self.path, clock=self.clock))
+        self.store: Store = self.wait(self.open_store())
 
         async def build() -> None:
             app = await add_app(self.store, ttl_s=TTL_S)
@@ -183,7 +188,7 @@ class LedgerModel(RuleBasedStateMachine):
             self.wait(self.store.release(sorted(self.held)))
         self.wait(self.store.close())
         self.held.clear()
-        self.store = self.wait(SqliteStore.open(self.path, clock=self.clock))
+        self.store = self.wait(self.open_store())
         assert self.store.epoch > epoch
         after: tuple[bytes, int] = (b"", 0)
         while works := self.wait(self.store.adopt_lanes(after, 2)):

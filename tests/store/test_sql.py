@@ -1,16 +1,20 @@
 """The statements' files: named blocks, each with its reason, read as they are written."""
 
 from pathlib import Path
+from typing import Literal
 
+import asyncpg
 import pytest
+from tests.store.conftest import Run, needs_postgres
 
 from homing.store import sql
 
 
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
 @pytest.mark.parametrize("file", ["archive", "registry"])
-def test_every_statement_has_a_reason(file: str) -> None:
+def test_every_statement_has_a_reason(store: Literal["sqlite", "postgres"], file: str) -> None:
     """After its name stands a comment, and a statement follows."""
-    for name, text in sql.load("sqlite", file).items():
+    for name, text in sql.load(store, file).items():
         first, _, rest = text.partition("\n")
         assert first.startswith("-- "), name
         assert rest.strip(), name
@@ -26,6 +30,30 @@ def test_blocks_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert dict(sql.load("sqlite", "some")) == {"a": "-- Why.\nSELECT 1;", "b": "SELECT 2\n-- here\n;"}
     path.unlink()
     assert set(sql.load("sqlite", "some")) == {"a", "b"}
+
+
+def test_both_stores_answer_the_same_questions() -> None:
+    """A statement of the registry that one has the other has too, but for those that only take a lock."""
+    here, there = set(sql.load("sqlite", "registry")), set(sql.load("postgres", "registry"))
+    assert here <= there
+    assert all(name.startswith(("lock_", "keep_")) for name in there - here)
+
+
+@needs_postgres
+def test_the_server_takes_every_statement(database: str, run: Run) -> None:
+    """Each names tables, columns and types that the schema has."""
+
+    async def story() -> None:
+        connection = await asyncpg.connect(database)
+        folder = Path(sql.__file__).parent / "postgres"
+        for path in sorted(folder.glob("*.sql")):
+            if not path.stem.startswith("schema"):
+                for name, text in sql.load("postgres", path.stem).items():
+                    if not name.startswith("patience"):  # SET cannot be prepared
+                        assert await connection.prepare(text), name
+        await connection.close()
+
+    run(story())
 
 
 @pytest.mark.parametrize(

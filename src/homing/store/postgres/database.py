@@ -5,6 +5,7 @@ nothing (`Unavailable`), what dies at COMMIT may have (`CommitUnknown`). It must
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -191,7 +192,7 @@ async def _once(connection: Connection, work: Work[T]) -> T:
     except _AGAIN:
         raise
     except BaseException as error:
-        connection.terminate()
+        _terminate(connection)
         raise CommitUnknown(f"the connection was lost at COMMIT: {error!r}") from error
     if tag != "COMMIT":
         raise Unavailable("the transaction was rolled back")
@@ -202,6 +203,12 @@ async def _roll_back(connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        _terminate(connection)
+
+
+def _terminate(connection: Connection) -> None:
+    """Let nobody use it any more; one that was lost is out of its pool already, and says so by an error."""
+    with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 

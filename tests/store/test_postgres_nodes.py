@@ -1,0 +1,349 @@
+"""Several nodes on one database: who owns what, who hears of what, and who takes over."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from tests.store import databases
+from tests.store.conftest import Run, needs_postgres
+from tests.store.fakes import StillClock, add_app, add_user, new_endpoint, send
+from tests.store.ledger import SOON_MS, build_town, numbers, post, settle, settled
+from tests.store.steps import closing, node
+
+from homing.errors import SchemaTooNew, Unavailable, WrongMasterKey
+from homing.lifecycle.dispatch import Clock
+from homing.model import Endpoint, User
+from homing.store.batch import Batch, Occurrence, Verdict
+from homing.store.changes import Change, CreateEndpoint, CreateUser, UpdateApp, UpdateEndpoint
+from homing.store.postgres import PostgresStore
+from homing.store.postgres.change_log import pack, unpack
+from homing.store.postgres.nodes import Known, Terms
+
+pytestmark = needs_postgres
+
+
+async def expire(store: PostgresStore) -> None:
+    """Let a node's term run out, as if it had not renewed it."""
+    await store._db.write(
+        lambda c: c.execute("UPDATE node SET alive_until = clock_timestamp() WHERE epoch = $1", store.epoch)
+    )
+
+
+def test_lanes_of_a_dead_node_are_adopted_by_one_of_the_others(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """While it lives nobody takes them; when its term has run out two that want them share them, each lane once."""
+
+    async def story() -> None:
+        dead, a, b = [await node(database, clock=clock) for _ in range(3)]
+        town = await build_town(dead)
+        keys = [await post(dead, town.app, "Ann") for _ in range(20)]
+        await a.beat()
+        assert await a.adopt_lanes((b"", 0), 99) == []
+        orphaned: list[str] = []
+        a.on_orphaned(lambda: orphaned.append("a"))
+        b.on_orphaned(lambda: orphaned.append("b"))
+        await expire(dead)
+        await a.beat()
+        await b.beat()
+        assert orphaned == ["a", "b"]
+        shares = await asyncio.gather(a.adopt_lanes((b"", 0), 99), b.adopt_lanes((b"", 0), 99))
+        assert sorted(work.key for share in shares for work in share) == keys
+        assert await a.adopt_lanes((b"", 0), 99) == []
+        for store, share in zip((a, b), shares, strict=True):
+            assert numbers(await store.held_lanes((b"", 0), 99)) == numbers(share)
+
+    run(closing(story()))
+
+
+def test_what_is_due_is_shared_by_the_nodes_that_claim_it(database: str, clock: StillClock, run: Run) -> None:
+    """Each lane and each command goes to one of them."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        town = await build_town(a)
+        keys = [await post(a, town.app, "Ann") for _ in range(30)]
+        await a.release([(key, town.endpoint.id) for key in keys])
+        claimed = await asyncio.gather(*(s.claim_lanes(town.endpoint.id, 10) for s in (a, b, a, b)))
+        assert sorted(work.key for one in claimed for work in one.lanes) == keys
+
+    run(closing(story()))
+
+
+def test_a_lost_term_begins_a_new_epoch(database: str, clock: StillClock, run: Run) -> None:
+    """It cannot be renewed; whoever holds something is told to drop it, and what it held can be adopted, by itself too."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        town = await build_town(store)
+        key = await post(store, town.app, "Ann")
+        lost: list[int] = []
+        store.on_lost(lambda: lost.append(store.epoch))
+        before = store.epoch
+        await store.beat()
+        assert (store.epoch, lost) == (before, [])
+        await expire(store)
+        await store.beat()
+        assert store.epoch > before
+        assert lost == [store.epoch]
+        assert await store.held_lanes((b"", 0), 9) == []
+        assert [work.key for work in await store.adopt_lanes((b"", 0), 9)] == [key]
+        await settle(store, settled(key, town.endpoint.id, 1))
+        assert await store.held_lanes((b"", 0), 9) == []
+
+    run(closing(story()))
+
+
+def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: Run) -> None:
+    """An owner above every epoch that the claimer knows is no dead one, though it is in no list of the claimer's."""
+
+    async def story() -> None:
+        old = await node(database, clock=clock)
+        young = await node(database, clock=clock)
+        town = await build_town(young)
+        await post(young, town.app, "Ann")
+        assert await old.adopt_lanes((b"", 0), 9) == []
+
+    run(closing(story()))
+    known = Known.of(3, [3, 5])
+    assert [known.is_dead(owner) for owner in (0, 1, 2, 3, 4, 5, 6)] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert Known.of(5, [3]) == Known(5, [3, 5], 1)
+
+
+def test_no_try_begins_when_the_term_is_old(database: str, clock: StillClock, run: Run) -> None:
+    """A node that could not renew its term for a while starts nothing, and later stores nothing it would own."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        assert store.may_start_try()
+        store._renewed_at_s -= 21
+        assert not store.may_start_try()
+        store._renewed_at_s -= 15
+        with pytest.raises(Unavailable):
+            await store.commit(Batch())
+        await store.beat()
+        assert store.may_start_try()
+        await store.commit(Batch())
+
+    run(closing(story()))
+
+
+def test_the_heart_beats_by_itself(database: str, clock: StillClock, run: Run) -> None:
+    """Without anybody asking the term is renewed, and a lost one replaced."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock, terms=Terms(beat_s=0.01), beats=True)
+        lost = asyncio.Event()
+        store.on_lost(lost.set)
+        await expire(store)
+        await lost.wait()
+        await store.upkeep()
+        assert store.size_bytes()
+
+    run(closing(story()))
+
+
+def test_what_one_node_changes_the_others_hear_in_order(database: str, clock: StillClock, run: Run) -> None:
+    """By a notification; each ends with what is stored, though both changed the same."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        heard: dict[str, list[str]] = {"a": [], "b": []}
+        is_last = asyncio.Event()
+
+        def listen(name: str, store: PostgresStore) -> None:
+            def changed(change: Change, value: object) -> None:
+                if isinstance(value, Endpoint):
+                    heard[name].append(value.url)
+                if isinstance(change, UpdateApp) and all(heard.values()):
+                    is_last.set()
+
+            store.watch(changed)
+
+        listen("a", a)
+        listen("b", b)
+        for store in (a, b):
+            await store.beat()
+        town = await build_town(a)
+
+        async def rename(store: PostgresStore, name: str) -> None:
+            for i in range(10):
+                url = f"http://127.0.0.1/{name}{i}"
+                await store.apply(UpdateEndpoint(town.app, town.endpoint.uid, url, "json", None, "s", None))
+
+        await asyncio.gather(rename(a, "a"), rename(b, "b"))
+        app = await a.app(town.app)
+        assert app is not None
+        await b.apply(UpdateApp(app.id, "new", app.mode, None, app.fallback))
+        await is_last.wait()
+        for store in (a, b):
+            await store.beat()
+        stored = await a.endpoint(town.app, town.endpoint.uid)
+        assert stored is not None
+        assert heard["a"] == heard["b"]
+        assert len(heard["a"]) == 21
+        assert heard["a"][-1] == stored.url
+
+    run(closing(story()))
+
+
+def test_a_change_whose_notification_was_lost_is_found_by_the_next_beat(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """A node that hears nothing compares the registry's version."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        heard: list[Change] = []
+        b.watch(lambda change, _value: heard.append(change))
+        app = await add_app(a)
+        await a.apply(new_endpoint(app.id))
+        assert heard == []  # it never listened
+        await b.beat()
+        assert isinstance(heard[1], CreateEndpoint)
+        assert len(heard) == 2
+
+    run(closing(story()))
+
+
+def test_a_change_is_packed_without_a_password_and_a_newer_kind_is_passed_over() -> None:
+    """What other nodes read back is the change and its value; what they do not know they leave."""
+    change = CreateUser(1, "Ann", "ann", "a hash", attributes={"age": 7})
+    user = User(3, 1, "Ann", None, {"age": 7}, 5)
+    assert unpack(*pack(change, user)) == (msgspec.structs.replace(change, password_hash=""), user)
+    assert unpack("Sing", b"", b"") is None
+
+
+def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillClock, run: Run) -> None:
+    """A message stored at one node wakes the node where its recipient is linked, and no other; a read one too."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        hints: asyncio.Queue[list[int]] = asyncio.Queue()
+        b.on_hint(lambda recipients: hints.put_nowait(list(recipients)))
+        app = await add_app(a)
+        ann, bob = await add_user(a, app.id, "Ann"), await add_user(a, app.id, "Bob")
+        for store in (a, b):
+            await store.beat()
+        b.link(ann.id, is_linked=True)
+        await until(b, "SELECT count(*) FROM link", 1)
+        sent = await send(a, app.id, "Ann", "Bob")
+        assert await hints.get() == [ann.id]
+        await send(a, app.id, "Bob")
+        b.link(ann.id, is_linked=False)
+        b.link(bob.id, is_linked=True)
+        await until(b, "SELECT count(*) FROM link WHERE recipient <> $1", 1, ann.id)
+        await send(a, app.id, "Ann", "Bob")
+        assert await hints.get() == [bob.id]
+        assert (await a.inbox_heads([ann.id, bob.id])) == {ann.id: 2, bob.id: 3}
+        assert sent
+
+    run(closing(story()))
+
+
+async def until(store: PostgresStore, sql: str, wanted: int, *values: object) -> None:
+    """Return when a question has this answer."""
+    while (await store._db.fetch(sql, *values))[0][0] != wanted:
+        await asyncio.sleep(0)
+
+
+def test_each_node_rings_its_share_of_the_deadlines(database: str, clock: StillClock, run: Run) -> None:
+    """What the one does not ring the other does; what nobody rang for a while is everybody's."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        await a.beat()
+        town = await build_town(a)
+        keys = [await post(a, town.app, "Ann", ttl_s=60) for _ in range(20)]
+        clock.ms += 60_000
+        shares = [set(await store.due_dispatches(99)) for store in (a, b)]
+        assert all(shares)
+        assert not shares[0] & shares[1]
+        assert sorted(shares[0] | shares[1]) == keys
+        assert (await a.outlook()).next_timer_ms == clock.ms
+        await a.commit(Batch(occurrences=[Occurrence(key, Clock()) for key in shares[0]]))  # type: ignore[arg-type]
+        assert (await a.outlook()).next_timer_ms == clock.ms + 5_000
+        clock.ms += 5_000
+        assert set(await a.due_dispatches(99)) == shares[1]
+
+    run(closing(story()))
+
+
+def test_nodes_that_start_at_once_make_the_tables_once(run: Run) -> None:
+    """Four on an empty database: one makes the tables, each gets an epoch of its own; the store is one and the same."""
+
+    async def story() -> None:
+        name = "homing_race"
+        await databases.administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+        stores = await asyncio.gather(*(node(databases.address(name)) for _ in range(4)))
+        assert len({store.epoch for store in stores}) == 4
+        assert len({store.store_id for store in stores}) == 1
+        for store in stores:
+            await store.close()
+        await databases.administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    run(closing(story()))
+
+
+def test_a_store_of_a_newer_homing_is_refused(database: str, clock: StillClock, run: Run) -> None:
+    """Naming both versions; so is one whose secrets are sealed under another key."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        await store._db.write(lambda c: c.execute("UPDATE meta SET number = 99 WHERE name = 'schema'"))
+        await store.close()
+        with pytest.raises(SchemaTooNew, match=r"99.*1"):
+            await node(database, clock=clock)
+
+    async def other_key() -> None:
+        store = await node(database, clock=clock)
+        await store._db.write(lambda c: c.execute("UPDATE meta SET number = 1 WHERE name = 'schema'"))
+
+    run(closing(story()))
+
+    async def sealed() -> None:
+        connection: Any = await asyncpg.connect(database)
+        await connection.execute("UPDATE meta SET number = 1 WHERE name = 'schema'")
+        await connection.close()
+        with pytest.raises(WrongMasterKey):
+            await node(database, clock=clock, key_id="another")
+
+    run(closing(sealed()))
+
+
+def test_a_server_that_cannot_be_reached_is_said_to_be(run: Run) -> None:
+    """Nobody listens there."""
+
+    async def story() -> None:
+        with pytest.raises(Unavailable):
+            await node("postgresql://homing@127.0.0.1:1/none")
+
+    run(closing(story()))
+
+
+def test_an_outcome_that_puts_a_lane_off_gives_it_to_whoever_claims_first(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """A retry belongs to no node: another one may take it, with the tries that were spent."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        town = await build_town(a)
+        key = await post(a, town.app, "Ann")
+        await settle(a, settled(key, town.endpoint.id, 1, Verdict.RETRY, retry_at_ms=SOON_MS))
+        clock.ms = SOON_MS
+        assert numbers((await b.claim_lanes(town.endpoint.id, 9)).lanes) == [(town.endpoint.id, [1], 1, True)]
+        await settle(b, settled(key, town.endpoint.id, 1, tries=1))
+        assert (await a.outlook()).lanes_due == {}
+
+    run(closing(story()))
