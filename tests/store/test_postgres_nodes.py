@@ -49,6 +49,13 @@ def test_lanes_of_a_dead_node_are_adopted_by_one_of_the_others(
         await a.beat()
         await b.beat()
         assert orphaned == ["a", "b"]
+        await a.beat()
+        assert orphaned == ["a", "b"]
+        assert a._look_again_at_s is not None
+        a._look_again_at_s -= 40  # what was just being stored by the dead one is looked for once more
+        await a.beat()
+        await a.beat()
+        assert orphaned == ["a", "b", "a"]
         shares = await asyncio.gather(a.adopt_lanes((b"", 0), 99), b.adopt_lanes((b"", 0), 99))
         assert sorted(work.key for share in shares for work in share) == keys
         assert await a.adopt_lanes((b"", 0), 99) == []

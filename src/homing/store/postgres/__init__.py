@@ -58,6 +58,7 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
         self._known = Known.of(0, [])
         self._positions = Positions(0)
         self._renewed_at_s = 0.0
+        self._look_again_at_s: float | None = None
         self._linked: dict[int, bool] = {}
         self._hearers: list[Callable[[Sequence[int]], None]] = []
         self._lost: list[Callable[[], None]] = []
@@ -138,26 +139,29 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
 
     async def commit(self, batch: Batch) -> Committed:
         """See `port.Ledger.commit`."""
-        age_s = real_s() - self._renewed_at_s
-        if age_s * 1000 > self._terms.alive_ms * _TOO_OLD:
-            # The others may take this node for dead by the time that what it would own is stored.
-            raise Unavailable("this node's term was not renewed in time")
+        self._trust_term()
 
         async def work(connection: Any) -> Committed:
             transaction = Transaction(
                 connection, batch, self.now_ms(), self._epoch, self._positions, self._online
             )
-            return await transaction.commit()
+            committed = await transaction.commit()
+            self._trust_term()
+            return committed
 
         try:
             committed = await self._db.write(work)
         except asyncpg.CheckViolationError:
             # No partition for these ids: the clock ran ahead of the upkeep, or was set.
-            if not await self._db.write(lambda c: partitions.make(c, self.now_ms())):
-                raise
+            await self._db.write(lambda c: partitions.make(c, self.now_ms()))
             committed = await self._db.write(work)
         self._hint(committed)
         return committed
+
+    def _trust_term(self) -> None:
+        """Raise where the others may take this node for dead by the time that what it would own is stored."""
+        if (real_s() - self._renewed_at_s) * 1000 > self._terms.alive_ms * _TOO_OLD:
+            raise Unavailable("this node's term was not renewed in time")
 
     async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
         """See `port.Ledger.claim_lanes`."""
@@ -256,6 +260,11 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
             self._known = Known.of(self._epoch, beat.live)
             # Also those that another node buried.
             if any(self._known.is_dead(epoch) for epoch in before.live):
+                _call(self._orphaned)
+                self._look_again_at_s = began_s + self._terms.alive_ms / 1000
+            elif self._look_again_at_s is not None and began_s >= self._look_again_at_s:
+                # For what was at its COMMIT when its node was buried.
+                self._look_again_at_s = None
                 _call(self._orphaned)
         else:
             logger().warning(LogEvent.NODE_FAILED, error="the term ran out", epoch=self._epoch)
