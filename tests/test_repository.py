@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -39,6 +41,8 @@ def test_extras_are_tools_of_the_tests_and_nothing_that_runs_needs_them() -> Non
     extras = {name for names in project["optional-dependencies"].values() for name in names}
     assert extras <= asked_for("dev")
     assert not extras & asked_for("run")
+    program = "import sys, homing.node, homing.cli.main; sys.exit('asyncpg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT / "src").returncode == 0
 
 
 @pytest.mark.parametrize("name", LOCKED)

@@ -14,13 +14,13 @@ from tests.store.fakes import NOON_MS, StillClock, add_user, message_id
 from tests.store.ledger import build_town, post, settle, settled, told
 from tests.store.steps import closing, commit, interleavings, node, play
 
-from homing.errors import CommitUnknown, Unavailable
+from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, dispatch_key
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Settle, Verdict
 from homing.store.postgres import archive
 from homing.store.postgres.partitions import WEEK_MS
-from homing.store.views import FeedPage
+from homing.store.views import FeedPage, MessageQuery
 
 pytestmark = needs_postgres
 
@@ -62,7 +62,8 @@ class Wire:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         try:
-            yield urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}"))
+            who = parts.netloc.rpartition("@")[0]
+            yield urlunsplit(parts._replace(netloc=f"{who}@127.0.0.1:{port}"))
         finally:
             server.close()
 
@@ -265,6 +266,25 @@ def test_a_feed_ends_some_seconds_before_now(database: str, clock: StillClock, r
         assert item.key == key
         assert await store.feed_head() == item.position
         assert (await store.feed(None, await store.feed_since(NOON_MS + 1), 9, incoming=True)).items == ()
+
+    run(closing(story()))
+
+
+def test_a_text_with_nul_is_the_fault_of_who_sent_it(database: str, clock: StillClock, run: Run) -> None:
+    """PostgreSQL keeps no U+0000: what has one is refused, is not found, and harms nothing else."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        town = await build_town(store)
+        with pytest.raises(NotAcceptable):
+            await add_user(store, town.app, "a\0b")
+        with pytest.raises(NotAcceptable):
+            await post(store, town.app, "Ann", ref="a\0b")
+        assert await store.user(town.app, "a\0b") is None
+        assert await store.messages(MessageQuery(ref="a\0b")) == []
+        assert await store.messages(MessageQuery(recipient_folded="a\0b")) == []
+        await post(store, town.app, "Ann")
+        assert len(await store.messages(MessageQuery(recipient_folded="ann"))) == 1
 
     run(closing(story()))
 

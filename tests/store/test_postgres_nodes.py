@@ -1,6 +1,7 @@
 """Several nodes on one database: who owns what, who hears of what, and who takes over."""
 
 import asyncio
+import os
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from homing.lifecycle.dispatch import Clock
 from homing.model import Endpoint, User
 from homing.store.batch import Batch, Occurrence, Verdict
 from homing.store.changes import Change, CreateEndpoint, CreateUser, UpdateApp, UpdateEndpoint
-from homing.store.postgres import PostgresStore
+from homing.store.postgres import PostgresStore, claims
 from homing.store.postgres.change_log import pack, unpack
 from homing.store.postgres.nodes import Known, Terms
 
@@ -61,6 +62,31 @@ def test_lanes_of_a_dead_node_are_adopted_by_one_of_the_others(
         assert await a.adopt_lanes((b"", 0), 99) == []
         for store, share in zip((a, b), shares, strict=True):
             assert numbers(await store.held_lanes((b"", 0), 99)) == numbers(share)
+
+    run(closing(story()))
+
+
+def test_a_walk_over_many_lanes_goes_in_strides(
+    database: str, clock: StillClock, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found far behind is found, and nothing twice, though each transaction looks at few."""
+    monkeypatch.setattr(claims, "_STRIDE", 3)
+
+    async def story() -> None:
+        dead, store = await node(database, clock=clock), await node(database, clock=clock)
+        town = await build_town(dead)
+        for _ in range(10):
+            await post(store, town.app, "Ann")
+        late = [await post(dead, town.app, "Ann") for _ in range(5)]
+        assert [work.key for work in await dead.held_lanes((b"", 0), 2)] == late[:2]
+        await dead.close()
+        await store.beat()
+        found: list[bytes] = []
+        after: tuple[bytes, int] = (b"", 0)
+        while works := await store.adopt_lanes(after, 2):
+            found += [work.key for work in works]
+            after = (works[-1].key, works[-1].endpoint)
+        assert found == late
 
     run(closing(story()))
 
@@ -290,7 +316,7 @@ def test_nodes_that_start_at_once_make_the_tables_once(run: Run) -> None:
     """Four on an empty database: one makes the tables, each gets an epoch of its own; the store is one and the same."""
 
     async def story() -> None:
-        name = "homing_race"
+        name = f"homing_race_{os.getpid()}"
         await databases.administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
         stores = await asyncio.gather(*(node(databases.address(name)) for _ in range(4)))
         assert len({store.epoch for store in stores}) == 4

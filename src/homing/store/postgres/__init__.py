@@ -179,11 +179,18 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
-        return await self._db.write(lambda c: claims.adopt_lanes(c, after, limit, self._epoch, self._known))
+        return await claims.walk(
+            after,
+            lambda place: self._db.write(
+                lambda c: claims.adopt_lanes(c, place, limit, self._epoch, self._known)
+            ),
+        )
 
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.held_lanes`."""
-        return await self._db.look(lambda c: claims.held_lanes(c, after, limit, self._epoch))
+        return await claims.walk(
+            after, lambda place: self._db.look(lambda c: claims.held_lanes(c, place, limit, self._epoch))
+        )
 
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""

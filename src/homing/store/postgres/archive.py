@@ -10,7 +10,7 @@ from homing.model import INCOMING_POSITION, Device, FallbackSettings, ReplaySpec
 from homing.store.batch import Attempt
 from homing.store.postgres import archive_feed as feed
 from homing.store.postgres.archive_messages import Search, views
-from homing.store.postgres.database import Database
+from homing.store.postgres.database import NUL, Database
 from homing.store.postgres.replays import candidates
 from homing.store.sql import load
 from homing.store.sqlite.archive_messages import to_body, to_state
@@ -54,6 +54,8 @@ class PostgresArchive:
         The status is compared with a dispatch's latest event; with a recipient given, with that recipient's own. A
         recipient who is no user (any more) is found by the identifier as sent, in any case of its ASCII letters.
         """
+        if NUL in (query.ref or "") or NUL in (query.recipient_folded or ""):
+            return []  # no text here has it
         search = Search(query)
         while not search.is_done:
             await self._look(search.step)
@@ -150,8 +152,9 @@ class PostgresArchive:
 
     async def _line(self) -> int:
         """The last position behind which no commit can put anything any more; asked before the feed is read."""
+        until_ms = self._db.clock.now_ms() - self._feed_lag_ms
         running_ms = (await self._fetch("oldest_transaction"))[0][0]
-        return feed.line(self._db.clock.now_ms() - self._feed_lag_ms, running_ms)
+        return feed.line(until_ms, running_ms)
 
 
 async def _callbacks(connection: Any, message_id: bytes) -> list[CallbackView]:

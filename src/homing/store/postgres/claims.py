@@ -4,7 +4,7 @@ What is taken is locked with SKIP LOCKED, so that nodes that claim at once share
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from homing.model import (
@@ -24,6 +24,12 @@ from homing.store.sql import load
 _SQL: Final = load("postgres", "claims")
 _NEARBY: Final = 64
 """How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
+_STRIDE: Final = 100_000
+"""How many lanes one transaction of a walk looks at."""
+Place = tuple[bytes, int]
+Stride = tuple[list[LaneWork], Place | None]
+"""What was found, and where to go on; None at the end."""
+_END: Final = (b"\xff" * 21, 2**63 - 1)
 _Row = tuple[bytes, int, int, int, int]
 """key, endpoint, pending, tries, job"""
 
@@ -97,18 +103,38 @@ def _by_due(row: Any) -> tuple[int, bytes]:
     return row[5], row[0]
 
 
-async def adopt_lanes(
-    connection: Any, after: tuple[bytes, int], limit: int, epoch: int, known: Known
-) -> list[LaneWork]:
-    """See `port.Ledger.adopt_lanes`."""
-    rows = await connection.fetch(_SQL["adopt_lanes"], *after, limit, epoch, known.newest, known.live)
-    return await works(connection, sorted(tuple(row) for row in rows))
+async def adopt_lanes(connection: Any, after: Place, limit: int, epoch: int, known: Known) -> Stride:
+    """See `port.Ledger.adopt_lanes`; one stride of the walk."""
+    edge = await _edge(connection, after)
+    found = await connection.fetch(
+        _SQL["adopt_lanes"], *after, limit, epoch, known.newest, known.live, *(edge or _END)
+    )
+    rows = sorted(tuple(row) for row in found)
+    return await works(connection, rows), (rows[-1][0], rows[-1][1]) if rows else edge
 
 
-async def held_lanes(connection: Any, after: tuple[bytes, int], limit: int, epoch: int) -> list[LaneWork]:
-    """See `port.Ledger.held_lanes`."""
-    rows = await connection.fetch(_SQL["held_lanes"], *after, limit, epoch)
-    return await works(connection, [tuple(row) for row in rows])
+async def held_lanes(connection: Any, after: Place, limit: int, epoch: int) -> Stride:
+    """See `port.Ledger.held_lanes`; one stride of the walk."""
+    edge = await _edge(connection, after)
+    found = await connection.fetch(_SQL["held_lanes"], *after, limit, epoch, *(edge or _END))
+    rows = [tuple(row) for row in found]
+    return await works(connection, rows), (rows[-1][0], rows[-1][1]) if rows else edge
+
+
+async def walk(after: Place, stride: Callable[[Place], Awaitable[Stride]]) -> list[LaneWork]:
+    """Stride on until something is found, or the end is reached."""
+    place: Place | None = after
+    while place is not None:
+        found, place = await stride(place)
+        if found:
+            return found
+    return []
+
+
+async def _edge(connection: Any, after: Place) -> Place | None:
+    """Return where a stride ends; None when the table's end is nearer."""
+    row = await connection.fetchrow(_SQL["walk_edge"], *after, _STRIDE)
+    return None if row is None else (row[0], row[1])
 
 
 async def claim_commands(

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from homing.clock import Clock
-from homing.errors import CommitUnknown, Unavailable
+from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.store.postgres.store_clock import StoreClock
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ Connection = Any
 """An `asyncpg.Connection`; the library's types do not reach through its pool."""
 Work = Callable[[Connection], Awaitable[T]]
 
+NUL: Final = "\0"
+"""The one character that PostgreSQL keeps in no text."""
 APPLICATION: Final = "homing"
 """By this name in ``pg_stat_activity`` the feed knows whose transactions may still commit."""
 _REPEATS: Final = 20
@@ -151,6 +153,8 @@ class Database:
         try:
             async with self._look.acquire(timeout=_CONNECT_S) as connection:
                 return list(await connection.fetch(sql, *values))
+        except asyncpg.CharacterNotInRepertoireError:
+            return []  # what no text can hold is not there
         except (*_DOWN, asyncpg.LockNotAvailableError) as error:
             raise Unavailable(f"the store could not be read: {error}") from error
         except asyncpg.InterfaceError as error:
@@ -171,6 +175,8 @@ class Database:
                 if tried == _REPEATS - 1:
                     raise Unavailable(f"others kept changing the same rows: {error}") from error
                 await asyncio.sleep(random.random() * 0.002 * 2 ** min(tried, 6))
+            except asyncpg.CharacterNotInRepertoireError as error:
+                raise NotAcceptable("a text may not contain U+0000") from error
             except asyncpg.DiskFullError as error:
                 raise Unavailable("the database's disk is full", retry_after_s=_FULL_AGAIN_S) from error
             except _DOWN as error:

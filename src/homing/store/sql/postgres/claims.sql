@@ -9,11 +9,16 @@ WITH taken AS (
 UPDATE lane AS l SET due = NULL, owner = $4 FROM taken WHERE l.key = taken.key AND l.endpoint = taken.endpoint
 RETURNING l.key, l.endpoint, l.pending, l.tries, l.job, taken.due;
 
+-- name: walk_edge
+-- How far one step of a walk looks, however little it finds: no statement looks at all there is.
+SELECT key, endpoint FROM lane WHERE (key, endpoint) > ($1::bytea, $2::bigint) ORDER BY key, endpoint
+OFFSET $3 LIMIT 1;
+
 -- name: adopt_lanes
 -- Held by an epoch that is dead. In no index: it is walked along the key.
 WITH taken AS (
-  SELECT key, endpoint FROM lane WHERE (key, endpoint) > ($1::bytea, $2::bigint) AND due IS NULL
-    AND owner <= $5 AND owner <> ALL($6::bigint[])
+  SELECT key, endpoint FROM lane WHERE (key, endpoint) > ($1::bytea, $2::bigint)
+    AND (key, endpoint) <= ($7::bytea, $8::bigint) AND due IS NULL AND owner <= $5 AND owner <> ALL($6::bigint[])
   ORDER BY key, endpoint LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE lane AS l SET owner = $4 FROM taken WHERE l.key = taken.key AND l.endpoint = taken.endpoint
@@ -21,7 +26,8 @@ RETURNING l.key, l.endpoint, l.pending, l.tries, l.job;
 
 -- name: held_lanes
 SELECT key, endpoint, pending, tries, job FROM lane
-WHERE (key, endpoint) > ($1::bytea, $2::bigint) AND due IS NULL AND owner = $4 ORDER BY key, endpoint LIMIT $3;
+WHERE (key, endpoint) > ($1::bytea, $2::bigint) AND (key, endpoint) <= ($5::bytea, $6::bigint)
+  AND due IS NULL AND owner = $4 ORDER BY key, endpoint LIMIT $3;
 
 -- name: first_due
 -- Where the time begins in which a probe looks.
