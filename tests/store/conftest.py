@@ -22,18 +22,24 @@ def clock() -> StillClock:
     return StillClock()
 
 
-needs_postgres = pytest.mark.skipif(not databases.SERVER, reason="HOMING_TEST_POSTGRES names no server")
-POSTGRES = pytest.param("postgres", marks=needs_postgres)
+needs_postgres = pytest.mark.usefixtures("server")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_left() -> Iterator[None]:
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have a PostgreSQL: the one that HOMING_TEST_POSTGRES names, or the tests' own; without either they are left out."""
+    if not databases.is_named():
+        try:
+            postgres = request.getfixturevalue("postgres")
+        except pytest.FixtureLookupError:
+            pytest.skip("HOMING_TEST_POSTGRES names no server")
+        databases.use(postgres.dsn("postgres", superuser=True))
     yield
     databases.drop_template()
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
+def database(server: None) -> Iterator[str]:
     """Return the address of a database of PostgreSQL with empty tables, this test's own."""
     with databases.fresh_database() as address:
         yield address
@@ -59,13 +65,13 @@ def _opening(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) 
     return opened
 
 
-@pytest.fixture(params=["sqlite-file", "memory", POSTGRES])
+@pytest.fixture(params=["sqlite-file", "memory", "postgres"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
     """Return what opens this test's store for the length of an ``async with``; a durable one can be opened again."""
     return _opening(request, tmp_path, clock)
 
 
-@pytest.fixture(params=["sqlite-file", POSTGRES])
+@pytest.fixture(params=["sqlite-file", "postgres"])
 def open_again(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:
     """Return what opens this test's store again and again, each time as another process would: the durable kinds."""
     return _opening(request, tmp_path, clock)

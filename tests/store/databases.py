@@ -1,4 +1,4 @@
-"""Fresh databases on the PostgreSQL that HOMING_TEST_POSTGRES names: each a copy of one with the tables made."""
+"""Fresh databases on a PostgreSQL, by default the one that HOMING_TEST_POSTGRES names: each a copy of one with the tables made."""
 
 import itertools
 import os
@@ -12,20 +12,30 @@ from tests.store.fakes import StillClock
 
 from homing.store.postgres import PostgresStore
 
-SERVER = os.environ.get("HOMING_TEST_POSTGRES", "")
-"""The address of a server on which this user may create databases; empty: these tests are left out."""
+_server = [os.environ.get("HOMING_TEST_POSTGRES", "")]
+"""The address of a server on which this user may create databases."""
 _serial = itertools.count(1)
 _templates: list[str] = []
 
 
+def is_named() -> bool:
+    """Say whether there is a server to make databases on."""
+    return bool(_server[0])
+
+
+def use(address: str) -> None:
+    """Make databases on this server from now on."""
+    _server[0] = address
+
+
 def address(database: str) -> str:
     """Return the address of a database on the tests' server."""
-    return urlunsplit(urlsplit(SERVER)._replace(path=f"/{database}"))
+    return urlunsplit(urlsplit(_server[0])._replace(path=f"/{database}"))
 
 
 async def administer(*statements: str) -> None:
     """Run statements that concern databases themselves."""
-    connection = await asyncpg.connect(SERVER)
+    connection = await asyncpg.connect(_server[0])
     try:
         for statement in statements:
             await connection.execute(statement)
