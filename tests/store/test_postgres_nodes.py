@@ -18,7 +18,7 @@ from homing.lifecycle.dispatch import Clock
 from homing.model import Endpoint, User
 from homing.store.batch import Batch, Occurrence, Verdict
 from homing.store.changes import Change, CreateEndpoint, CreateUser, UpdateApp, UpdateEndpoint
-from homing.store.postgres import PostgresStore, claims
+from homing.store.postgres import PostgresStore, claims, nodes
 from homing.store.postgres.change_log import pack, unpack
 from homing.store.postgres.nodes import Known, Terms
 
@@ -182,6 +182,31 @@ def test_the_heart_beats_by_itself(database: str, clock: StillClock, run: Run) -
         await lost.wait()
         await store.upkeep()
         assert store.size_bytes()
+
+    run(closing(story()))
+
+
+def test_a_fault_in_one_beat_does_not_stop_the_heart(
+    database: str, clock: StillClock, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, an answer of the server or a bug of ours: the next beat comes."""
+    beat = nodes.beat
+    faults: list[Exception] = [RuntimeError("a bug"), asyncpg.AdminShutdownError("bye"), OSError("gone")]
+
+    async def failing(*given: Any) -> nodes.Beat:
+        if faults:
+            raise faults.pop()
+        return await beat(*given)
+
+    monkeypatch.setattr(nodes, "beat", failing)
+
+    async def story() -> None:
+        store = await node(database, clock=clock, terms=Terms(beat_s=0.01), beats=True)
+        lost = asyncio.Event()
+        store.on_lost(lost.set)
+        await expire(store)
+        await lost.wait()
+        assert not faults
 
     run(closing(story()))
 

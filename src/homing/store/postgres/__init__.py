@@ -274,8 +274,9 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
                 self._look_again_at_s = None
                 _call(self._orphaned)
         else:
-            logger().warning(LogEvent.NODE_FAILED, error="the term ran out", epoch=self._epoch)
+            before_epoch = self._epoch
             await self._register()
+            logger().warning(LogEvent.TERM_LOST, before=before_epoch, epoch=self._epoch)
             _call(self._lost)
             _call(self._orphaned)
         if not await self._hear(beat.registry_version):
@@ -290,7 +291,9 @@ class PostgresStore(PostgresRegistry, PostgresArchive):
                     upkeep_at_s = real_s() + _MAINTENANCE_S
                     await self.upkeep()
             except HomingError as error:
-                logger().error(LogEvent.STORE_FULL, error=str(error))
+                logger().error(LogEvent.TERM_LATE, error=str(error))
+            except Exception:  # noqa: BLE001 - a heart that stops is worse than any fault of one beat
+                logger().exception(LogEvent.NODE_FAILED)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), self._terms.beat_s)
             self._called.clear()
