@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from homing.model import dispatch_of, is_incoming, is_operation, is_replay, message_of
+from homing.model import dispatch_of, is_operation, is_replay, message_of
 from homing.store.batch import Settle, Verdict
 
 Place = tuple[bytes, int]
@@ -183,8 +183,3 @@ def settled_rows(outcomes: Outcomes) -> list[tuple[bytes, int, int, int]]:
         )
         for place in places
     ]
-
-
-def is_beside(key: bytes) -> bool:
-    """Say whether a lane is not a dispatch's own."""
-    return len(key) > 18 or is_incoming(key) or is_operation(key)

@@ -13,9 +13,6 @@ SELECT number FROM meta WHERE name = $1;
 -- name: words
 SELECT words FROM meta WHERE name = $1;
 
--- name: place
-SELECT place FROM meta WHERE name = $1;
-
 -- name: put_number
 INSERT INTO meta(name, number) VALUES ($1, $2) ON CONFLICT(name) DO UPDATE SET number = excluded.number;
 

@@ -40,10 +40,6 @@ DELETE FROM link USING unnest($1::bigint[]) AS r WHERE recipient = r AND epoch =
 SELECT pg_notify('homing_' || epoch, string_agg(recipient::text, ',')) FROM link
 WHERE recipient = ANY($1::bigint[]) AND epoch <> $2 GROUP BY epoch;
 
--- name: others_linked
--- Who of these has a live link anywhere.
-SELECT DISTINCT recipient FROM link WHERE recipient = ANY($1::bigint[]);
-
 -- name: count_change
 -- Its row is locked until the change is committed, so versions are in the order of commits.
 UPDATE meta SET number = number + 1 WHERE name = 'registry' RETURNING number;

@@ -4,10 +4,6 @@
 -- The job at work, with where its walk stands; one node at a time moves it on.
 SELECT id, app, state, spec, is_walked, cursor FROM job WHERE uid = $1 FOR UPDATE;
 
--- name: lock_jobs
--- Before any lane, in one order: their counts are written when the lanes are done.
-SELECT id FROM job WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE;
-
 -- name: move_job
 -- In the transaction that opened the lanes.
 UPDATE job SET cursor = $2, opened = opened + $3, is_walked = $4 WHERE id = $1;
