@@ -15,6 +15,8 @@ import uvloop
 
 from homing.telemetry import configure
 
+pytest_plugins = ["tests.postgres.fixtures"]
+
 LOCAL_NAMES = frozenset({"", "localhost"})
 
 
