@@ -3,6 +3,8 @@
 postgres            one server for the whole run: fast, keeps nothing through a machine's end; nobody may stop it
 fresh_database      the name of a new database in it
 mortal_postgres     a server of this module's own that keeps what it committed; each test may kill it and finds it up
+
+Both live in memory where there is room: a process that is killed loses nothing there, and the tests wait for no disk.
 """
 
 from collections.abc import Generator, Iterator
@@ -31,18 +33,21 @@ def fresh_database(postgres: Server) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def _mortal_postgres() -> Iterator[Server]:
-    with Server(name="mortal") as server:
+    with Server(name="mortal", in_memory=True) as server:
         yield server
 
 
 @pytest.fixture
-def mortal_postgres(_mortal_postgres: Server) -> Server:
-    """Return a running server that may be killed, frozen, stopped; what it answered is on disk."""
-    _mortal_postgres.thaw()
-    if not _mortal_postgres.is_running:
-        _mortal_postgres.kill()
-        _mortal_postgres.start()
-    return _mortal_postgres
+def mortal_postgres(_mortal_postgres: Server) -> Iterator[Server]:
+    """Return a running server that may be killed, frozen, stopped; it synchronises what it answers, as in production."""
+    server = _mortal_postgres
+    settings = dict(server.settings)
+    yield server
+    if server.settings != settings or not server.is_running:
+        server.kill()
+        server.settings = settings
+        server.start()
+    server.thaw()
 
 
 @pytest.hookimpl(tryfirst=True)

