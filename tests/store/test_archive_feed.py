@@ -115,9 +115,9 @@ def test_a_place_beyond_the_end_is_the_end(with_store: WithStore) -> None:
 
     async def story(store: Store) -> None:
         app = await add_app(store)
-        assert await store.feed(None, 2**40, 10, incoming=True) == FeedPage((), 0, is_end=True)
+        assert await store.feed(None, 2**62, 10, incoming=True) == FeedPage((), 0, is_end=True)
         await send(store, app.id, "nobody")
-        page = await store.feed(None, 2**40, 10, incoming=True)
+        page = await store.feed(None, 2**62, 10, incoming=True)
         assert page == FeedPage((), await store.feed_head(), is_end=True)
 
     with_store(story)

@@ -46,12 +46,14 @@ def test_the_server_takes_every_statement(database: str, run: Run) -> None:
     async def story() -> None:
         connection = await asyncpg.connect(database)
         folder = Path(sql.__file__).parent / "postgres"
-        for path in sorted(folder.glob("*.sql")):
-            if not path.stem.startswith("schema"):
-                for name, text in sql.load("postgres", path.stem).items():
-                    if not name.startswith("patience"):  # SET cannot be prepared
-                        assert await connection.prepare(text), name
-        await connection.close()
+        try:
+            for path in sorted(folder.glob("*.sql")):
+                if not path.stem.startswith("schema"):
+                    for name, text in sql.load("postgres", path.stem).items():
+                        if not name.startswith("patience"):  # SET cannot be prepared
+                            assert await connection.prepare(text), name
+        finally:
+            connection.terminate()
 
     run(story())
 

@@ -150,9 +150,19 @@ class PostgresStore(PostgresNode, PostgresArchive):
 
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""
-        return await self._db.write(
-            lambda c: claims.claim_commands(c, self.now_ms(), limit, self._epoch, self._known)
-        )
+        has_orphans, self._has_orphans = self._has_orphans, False
+        try:
+            works, is_more = await self._db.write(
+                lambda c: claims.claim_commands(
+                    c, self.now_ms(), limit, self._epoch, self._known, has_orphans=has_orphans
+                )
+            )
+        except BaseException:
+            self._has_orphans = self._has_orphans or has_orphans
+            raise
+        # A node may have died meanwhile.
+        self._has_orphans = self._has_orphans or is_more
+        return works
 
     async def prune(self, retention: Retention, limit: int) -> int:
         """See `port.Ledger.prune`."""

@@ -82,7 +82,8 @@ class PostgresArchive:
 
     async def feed_since(self, at_ms: int) -> int:
         """See `port.Archive.feed_since`."""
-        return min(feed.since(at_ms), await self._line())
+        line = await self._line()
+        return await self._look(lambda c: feed.since(c, at_ms, line))
 
     async def dead(self, endpoint: int, after: tuple[bytes, int] | None, limit: int) -> list[DeadView]:
         """See `port.Archive.dead`."""
@@ -97,8 +98,12 @@ class PostgresArchive:
         self, app: int, spec: ReplaySpec, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
         """See `port.Archive.count_replay`."""
-        found, on = await self._look(lambda c: candidates(c, app, spec, after, limit))
+        found, on = await self._look(lambda c: candidates(c, app, spec, after, limit, is_counting=True))
         return sum(bits.bit_count() for _endpoint, _key, bits in found), on
+
+    async def app_of(self, message_id: bytes) -> int | None:
+        """See `port.Archive.app_of`."""
+        return next((row[0] for row in await self._fetch("app_of", message_id)), None)
 
     async def inbox(self, recipient: int, after_seq: int, limit: int) -> list[InboxItem]:
         """See `port.Archive.inbox`."""

@@ -6,7 +6,16 @@ import msgspec
 
 from homing.model import App, Device, Endpoint, Job, Token, User
 from homing.store import changes
-from homing.store.changes import Change, CreateUser, TouchDevices, TouchEndpoints, UpdateUser
+from homing.store.changes import (
+    Change,
+    CreateUser,
+    DeleteListener,
+    MoveListener,
+    OpenListener,
+    TouchDevices,
+    TouchEndpoints,
+    UpdateUser,
+)
 
 _KINDS: Final[dict[str, Any]] = {kind.__name__: kind for kind in get_args(Change)}
 _VALUES: Final[dict[type, Any]] = {
@@ -31,8 +40,8 @@ _VALUES: Final[dict[type, Any]] = {
     changes.SetPushToken: Device,
 }
 """What each change comes to; any other comes to None."""
-_QUIET: Final = (TouchDevices, TouchEndpoints)
-"""What happens all the time and concerns nobody else."""
+_QUIET: Final = (TouchDevices, TouchEndpoints, OpenListener, MoveListener, DeleteListener)
+"""What happens all the time, or is read from its row each time, and concerns nobody else."""
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 

@@ -24,7 +24,7 @@ from homing.store.sql import load
 _SQL: Final = load("postgres", "claims")
 _NEARBY: Final = 64
 """How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
-_STRIDE: Final = 100_000
+_STRIDE: Final = 10_000
 """How many lanes one transaction of a walk looks at."""
 Place = tuple[bytes, int]
 Stride = tuple[list[LaneWork], Place | None]
@@ -138,16 +138,21 @@ async def _edge(connection: Any, after: Place) -> Place | None:
 
 
 async def claim_commands(
-    connection: Any, now_ms: int, limit: int, epoch: int, known: Known
-) -> list[CommandWork]:
-    """See `port.Ledger.claim_commands`; those that lost their node count as due."""
+    connection: Any, now_ms: int, limit: int, epoch: int, known: Known, *, has_orphans: bool
+) -> tuple[list[CommandWork], bool]:
+    """See `port.Ledger.claim_commands`; those that lost their node count as due, while there may be any.
+
+    Returns with them whether there may be more that lost their node.
+    """
     rows = await connection.fetch(_SQL["claim_commands"], now_ms, limit, epoch)
     rows.sort(key=lambda row: row[4])
-    if len(rows) < limit:
-        rows += await connection.fetch(
-            _SQL["adopt_commands"], limit - len(rows), epoch, known.newest, known.live
-        )
-    return [CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3]) for row in rows]
+    if has_orphans and len(rows) < limit:
+        wanted = limit - len(rows)
+        orphans = await connection.fetch(_SQL["adopt_commands"], wanted, epoch, known.newest, known.live)
+        has_orphans = len(orphans) == wanted
+        rows += orphans
+    works = [CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3]) for row in rows]
+    return works, has_orphans
 
 
 async def release(connection: Any, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:

@@ -55,6 +55,8 @@ class PostgresNode(PostgresRegistry):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ear: Any = None
         self._size_bytes: int | None = None
+        self._has_orphans = True
+        """Whether there may be commands of a node that is no more; lanes are walked when `on_orphaned` says so."""
         self._called = asyncio.Event()
 
     def _trust_term(self) -> None:
@@ -101,18 +103,18 @@ class PostgresNode(PostgresRegistry):
             self._known = Known.of(self._epoch, beat.live)
             # Also those that another node buried.
             if any(self._known.is_dead(epoch) for epoch in before.live):
-                _call(self._orphaned)
+                self._bereave()
                 self._look_again_at_s = began_s + self._terms.alive_ms / 1000
             elif self._look_again_at_s is not None and began_s >= self._look_again_at_s:
                 # For what was at its COMMIT when its node was buried.
                 self._look_again_at_s = None
-                _call(self._orphaned)
+                self._bereave()
         else:
             before_epoch = self._epoch
             await self._register()
             logger().warning(LogEvent.TERM_LOST, before=before_epoch, epoch=self._epoch)
             _call(self._lost)
-            _call(self._orphaned)
+            self._bereave()
         if not await self._hear(beat.registry_version):
             _call(self._lost)
 
@@ -131,6 +133,10 @@ class PostgresNode(PostgresRegistry):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), self._terms.beat_s)
             self._called.clear()
+
+    def _bereave(self) -> None:
+        self._has_orphans = True
+        _call(self._orphaned)
 
     async def upkeep(self) -> None:
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""

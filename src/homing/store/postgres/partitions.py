@@ -1,4 +1,4 @@
-"""Partitions by message id, a week each: made ahead, dropped whole when their time is over (ADR 0007)."""
+"""Partitions by message id, a week each: made ahead, dropped whole when their time is over (ADR 0008)."""
 
 from typing import Any, Final
 

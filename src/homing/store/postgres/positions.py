@@ -1,7 +1,7 @@
 """Where an event stands in the feed: the ms it was recorded in, then who recorded it, then the how-manieth of that ms.
 
 A position is known before its transaction commits, so no row is fought over for it; that nothing appears behind what
-was read is the reader's business (`homing.store.postgres.archive_feed`, ADR 0007).
+was read is the reader's business (`homing.store.postgres.archive_feed`, ADR 0008).
 """
 
 from typing import Final

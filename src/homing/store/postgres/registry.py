@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from homing.errors import Unavailable
-from homing.model import App, Credentials, Device, Endpoint, Job, Token, User
+from homing.model import App, Credentials, Device, Endpoint, Job, Listener, Token, User
 from homing.store.batch import Idempotency
 from homing.store.changes import Change
 from homing.store.port import Applied
@@ -21,7 +21,16 @@ from homing.store.postgres.change_log import is_told, pack, unpack
 from homing.store.postgres.database import Database
 from homing.store.postgres.registry_make import make_change
 from homing.store.sql import load
-from homing.store.sqlite.nouns import to_app, to_device, to_endpoint, to_job, to_token, to_user
+from homing.store.sqlite.nouns import (
+    as_json,
+    to_app,
+    to_device,
+    to_endpoint,
+    to_job,
+    to_listener,
+    to_token,
+    to_user,
+)
 
 _SQL: Final = load("postgres", "registry")
 _NODES: Final = load("postgres", "nodes")
@@ -40,6 +49,7 @@ class PostgresRegistry:
 
     _db: Database
     _epoch: int
+    _feed_lag_ms: int
 
     def __init__(self) -> None:
         self._watchers: list[Watcher] = []
@@ -69,7 +79,7 @@ class PostgresRegistry:
                 answer = keys.first(idempotency)
                 if answer is not None:
                     return _Made(Applied(None, answer, replayed=True))
-            value = await make_change(connection, change, now_ms)
+            value = await make_change(connection, change, now_ms, self._feed_lag_ms)
             answer = None
             if idempotency is not None:
                 answer = b"" if render is None else render(value)
@@ -181,6 +191,14 @@ class PostgresRegistry:
     async def job(self, uid: str) -> Job | None:
         """See `port.Registry.job`."""
         return next((to_job(row) for row in await self._rows("job", uid)), None)
+
+    async def listeners(self, reach: tuple[int, ...] | None, after: str, limit: int) -> list[Listener]:
+        """See `port.Registry.listeners`."""
+        return [to_listener(row) for row in await self._rows("listeners", as_json(reach), after, limit)]
+
+    async def listener(self, reach: tuple[int, ...] | None, name: str) -> Listener | None:
+        """See `port.Registry.listener`."""
+        return next((to_listener(row) for row in await self._rows("listener", as_json(reach), name)), None)
 
     async def tokens(self) -> list[Token]:
         """See `port.Registry.tokens`."""

@@ -82,6 +82,7 @@ async def delete_app(connection: Any, change: DeleteApp, now_ms: int) -> None:
         "drop_app_lanes",
         "drop_app_dead",
         "drop_app_endpoints",
+        "drop_app_listeners",
     ):
         await connection.execute(_SQL[name], change.id)
 

@@ -8,9 +8,10 @@ from homing.store.postgres import registry_changes as of
 from homing.store.postgres import registry_devices as device
 from homing.store.postgres import registry_endpoints as endpoint
 from homing.store.postgres import registry_jobs as job
+from homing.store.postgres import registry_listeners as listener
 
 
-async def make_change(connection: Any, change: Change, now_ms: int) -> object:
+async def make_change(connection: Any, change: Change, now_ms: int, feed_lag_ms: int) -> object:
     """Do what a change says inside the caller's transaction; return what its docstring promises."""
     match change:
         case changes.CreateApp():
@@ -51,6 +52,12 @@ async def make_change(connection: Any, change: Change, now_ms: int) -> object:
             return await job.create_job(connection, change, now_ms)
         case changes.UpdateJob():
             return await job.update_job(connection, change, now_ms)
+        case changes.OpenListener():
+            return await listener.open_listener(connection, change, now_ms, feed_lag_ms)
+        case changes.MoveListener():
+            return await listener.move_listener(connection, change)
+        case changes.DeleteListener():
+            await listener.delete_listener(connection, change)
         case changes.CreateToken():
             return await of.create_token(connection, change, now_ms)
         case changes.DeleteToken():

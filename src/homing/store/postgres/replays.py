@@ -123,18 +123,20 @@ class _Opening:
 
 
 async def candidates(
-    connection: Any, app: int, spec: ReplaySpec, after: bytes, limit: int
+    connection: Any, app: int, spec: ReplaySpec, after: bytes, limit: int, *, is_counting: bool = False
 ) -> tuple[list[Candidate], bytes | None]:
     """Return what a replay is about among the next ``limit`` dispatches, and where to go on (None: nowhere).
 
-    What is still owed for the first time is in it; `step` passes it over.
+    What is still owed for the first time is in it; `step` passes it over. A disabled endpoint is told nothing, but what
+    it would be told can be counted.
     """
     if spec.message is None and spec.endpoint is None:
         return [], None
     if spec.endpoint is None:
         rows = await connection.fetch(_SQL["hearers"], app)
     else:
-        rows = await connection.fetch(_SQL["endpoint"], spec.endpoint, app)
+        which = "any_endpoint" if is_counting else "endpoint"
+        rows = await connection.fetch(_SQL[which], spec.endpoint, app)
     hearers = [_Hearer._make(row) for row in rows]
     if spec.which == "dead" and spec.endpoint is not None:
         return await _dead(connection, spec, after, limit) if hearers else ([], None)

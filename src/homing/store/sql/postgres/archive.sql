@@ -40,9 +40,16 @@ WHERE d.recipient = ANY($5::bigint[]) AND d.key >= $1 AND d.key < $2
 ORDER BY id DESC LIMIT $6;
 
 -- name: find_by_ref
--- Messages with a sender's own id, newest first.
-SELECT m.id FROM message AS m
-WHERE m.ref = $3::text AND m.id >= $1 AND m.id < $2
+-- Messages with a sender's own id, newest first; one look into the index for each of its stretches of time.
+WITH RECURSIVE stretch(start) AS (
+  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < $2 ORDER BY id DESC LIMIT 1)
+  UNION ALL
+  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < stretch.start ORDER BY id DESC LIMIT 1) FROM stretch
+  WHERE start > substr($1::bytea, 1, 3)
+)
+SELECT m.id FROM stretch JOIN message AS m ON substr(m.id, 1, 3) = stretch.start AND m.ref = $3::text
+  AND m.id >= stretch.start AND m.id <= stretch.start || '\xffffffffffffffffffffffffff'
+WHERE m.id >= $1 AND m.id < $2
   AND ($5::bigint[] IS NULL OR m.app = ANY($5))
   AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
     SELECT 1 FROM dispatch AS d
@@ -174,3 +181,7 @@ ORDER BY d.key DESC, d.n DESC;
 SELECT d.reason, e.status, count(*), min(d.at), max(d.at)
 FROM dead AS d LEFT JOIN event AS e ON e.key = d.key AND e.n = d.n
 WHERE d.endpoint = $1 GROUP BY d.reason, e.status ORDER BY 3 DESC, d.reason COLLATE "C", e.status NULLS FIRST;
+
+-- name: app_of
+-- Whose a message is, sent or received.
+SELECT app FROM message WHERE id = $1 UNION ALL SELECT app FROM incoming WHERE id = $1 LIMIT 1;

@@ -242,6 +242,51 @@ FROM job WHERE uid = $1;
 SELECT id, uid, app, kind, state, spec, rate, total, opened, done, failed, is_walked, created_at, ended_at
 FROM job WHERE id < $2 AND ($1::bigint IS NULL OR app = $1) ORDER BY id DESC LIMIT $3;
 
+-- name: listener
+-- One listener.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = $1 AND name = $2;
+
+-- name: lock_listener
+-- As it stays until the transaction's end.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = $1 AND name = $2 FOR NO KEY UPDATE;
+
+-- name: listeners
+-- A page of those that tokens of one reach share, by name.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = $1 AND name > $2 ORDER BY name LIMIT $3;
+
+-- name: add_listener
+-- Its first holder; no row comes back when another node was faster.
+INSERT INTO listener(reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: hold_listener
+-- Who holds it from now on; the secret stays, and without a position the place.
+UPDATE listener SET apps = $3, position = coalesce($4::bigint, position), holder = $5, lease = $6, held_until = $7, seen_at = $8
+WHERE reach = $1 AND name = $2
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: move_listener
+-- Only on, and no further than the feed's end.
+UPDATE listener SET position = greatest(position, least($3::bigint, $4::bigint)), held_until = $5, seen_at = $6
+WHERE reach = $1 AND name = $2
+RETURNING reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at;
+
+-- name: drop_listener
+-- With its place and its secret.
+DELETE FROM listener WHERE reach = $1 AND name = $2 RETURNING name;
+
+-- name: drop_stale_listeners
+-- Names that nobody came back to.
+DELETE FROM listener WHERE seen_at < $1;
+
+-- name: drop_app_listeners
+-- An id may be chosen anew: the next application's tokens must not find these.
+DELETE FROM listener WHERE reach::jsonb @> to_jsonb($1::bigint);
+
 -- name: add_token
 -- No row comes back when the id is taken.
 INSERT INTO token(id, name, kind, digest, scopes, apps, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -23,6 +23,10 @@ WHERE id = ANY($1::bigint[]) AND is_walked AND done + failed >= opened AND state
 -- Whom to tell; a disabled one is told nothing.
 SELECT id, kind, statuses FROM endpoint WHERE id = $1 AND app = $2 AND state <> 'disabled';
 
+-- name: any_endpoint
+-- For counting: what a disabled one would be told, were it enabled.
+SELECT id, kind, statuses FROM endpoint WHERE id = $1 AND app = $2;
+
 -- name: endpoints
 SELECT id, kind, statuses FROM endpoint WHERE id = ANY($1::bigint[]) AND app = $2 AND state <> 'disabled';
 
