@@ -34,5 +34,5 @@ class TestLedgerModelOnPostgres(PostgresLedgerModel.TestCase):  # type: ignore[m
     """Each event is pending, told or given up at each endpoint that wants it, whatever happens."""
 
     settings = settings(
-        max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=5, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
