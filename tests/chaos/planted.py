@@ -11,6 +11,12 @@ from typing import Any
 import apsw
 
 
+def plant(where: object, name: str, bug: object) -> None:
+    """Put a bug in place of what is there; what is not there any more cannot be replaced unnoticed."""
+    assert hasattr(where, name), f"{where} has no {name}: the bug must move with the code"
+    setattr(where, name, bug)
+
+
 def acknowledges_before_the_commit() -> None:
     """Nothing is committed any more once the first message came; who asks is shown what is only in memory."""
     from homing.store.sqlite import SqliteStore
@@ -40,7 +46,7 @@ def acknowledges_before_the_commit() -> None:
         (Database, "read", read),
         (SqliteStore, "commit", begin_to_lie),
     ):
-        setattr(cls, name, bug)
+        plant(cls, name, bug)
 
 
 def forgets_what_the_dead_process_held() -> None:
@@ -50,29 +56,29 @@ def forgets_what_the_dead_process_held() -> None:
     async def none(*_: object) -> list[object]:
         return []
 
-    setattr(SqliteStore, "adopt_lanes", none)  # noqa: B010 - mypy forbids assigning to a method
+    plant(SqliteStore, "adopt_lanes", none)
 
 
 def draws_an_id_for_each_try() -> None:
     """A retry comes under a webhook-id of its own."""
     from homing.callbacks import courier
 
-    setattr(courier, "webhook_id", lambda *_: f"msg_{uuid.uuid4().hex}")  # noqa: B010
+    plant(courier, "webhook_id", lambda *_: f"msg_{uuid.uuid4().hex}")
 
 
 def takes_a_failure_for_a_success() -> None:
     """A 500 settles an event."""
-    from homing.callbacks import courier
+    from homing.callbacks import judge
     from homing.callbacks.verdict import Outcome
 
-    setattr(courier, "outcome", lambda *_: Outcome.SUCCESS)  # noqa: B010
+    plant(judge, "outcome", lambda *_: Outcome.SUCCESS)
 
 
 def keeps_no_answers() -> None:
     """An idempotency key is forgotten at once."""
     from homing.store.sqlite import ledger
 
-    setattr(ledger, "keep_answer", lambda *_: None)  # noqa: B010
+    plant(ledger, "keep_answer", lambda *_: None)
 
 
 BUGS: dict[str, tuple[str, Callable[[], None]]] = {
