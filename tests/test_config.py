@@ -175,11 +175,16 @@ def test_what_comes_later_is_refused_and_not_ignored(key: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:secret@h/x", "postgres://u:secret@h/x"])
-def test_postgresql_is_not_yet(url: str) -> None:
-    """Neither is its password told."""
+def test_a_postgresql_needs_a_master_key_that_was_chosen(url: str) -> None:
+    """All its nodes have one, so it lies beside no store; its directory is the data directory. The password is not told."""
     words = refusal({"HOMING_STORE__URL": url})
-    assert "not yet" in words
+    assert words.startswith("security.master_key_file: must be given")
     assert "secret" not in words
+    settings = load(
+        environ={"HOMING_STORE__URL": url, "HOMING_SECURITY__MASTER_KEY_FILE": "/k/one.key"}
+    ).settings
+    assert settings.store.is_shared
+    assert (settings.master_key_path(), settings.data_path()) == (Path("/k/one.key"), Path("/k"))
 
 
 @pytest.mark.parametrize(

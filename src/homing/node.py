@@ -35,7 +35,8 @@ from homing.config import Settings
 from homing.contract.status import STATUSES
 from homing.engine import Engine
 from homing.engine.upkeep import Upkeep
-from homing.errors import ConfigError, WrongMasterKey
+from homing.errors import ConfigError, HomingError, StartError, Unavailable, WrongMasterKey
+from homing.gateway.hub import Online
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.gateway.server import Gateway
 from homing.identifiers import fold_identifier
@@ -43,8 +44,8 @@ from homing.model import Endpoint, uuid_text
 from homing.server import Asgi, Doors, HttpServer, bind
 from homing.store.batch import Batch, Committed, Verdict
 from homing.store.changes import Change, DeleteEndpoint, DisableEndpoint
-from homing.store.port import Retention
-from homing.store.sqlite import SCHEMA, SqliteStore
+from homing.store.port import Retention, Store
+from homing.store.sqlite import SqliteStore
 from homing.store.sqlite.manifest import Note
 from homing.telemetry import LogEvent, configure, logger, recipient_h
 from homing.telemetry.metrics import Counters
@@ -52,6 +53,9 @@ from homing.vault import Vault
 
 MAX_IN_FLIGHT: Final = 2_000
 """Callbacks under way at a time in one process; beyond that more in flight only costs (PROTOTYPE.md §6)."""
+FEED_LOOKS_S: Final = 1.0
+"""A shared store's feed ends seconds ago and holds what other nodes stored: who waits there looks again so often."""
+RELOAD_AGAIN_S: Final = 1.0
 _DAY_MS: Final = 24 * 3_600_000
 _ADMIN_ENV: Final = "HOMING_ADMIN_TOKEN"
 _ADMIN_MIN: Final = 32
@@ -74,7 +78,7 @@ class Node:
     """One running Homing; made by `open`, ended by `close`."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: SqliteStore, vault: Vault, admin_token: str
+        self, settings: Settings, clock: Clock, store: Store, vault: Vault, admin_token: str
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -83,6 +87,7 @@ class Node:
         self.admin_token = admin_token
         self._is_stopping = False
         self._server: HttpServer | None = None
+        self._reloading: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
@@ -92,32 +97,42 @@ class Node:
 
         ``memory`` keeps everything in memory (tests, demo). Raises a `StartError` that says what to change.
         """
-        clock = clock or RealClock()
         ends = ends or Ends()
-        online: set[int] = set()
+        online = Online()
+        is_shared = settings.store.is_shared and not memory
         path = ":memory:" if memory else settings.store.path()
         if memory:
             vault = Vault(secrets.token_bytes(32))
+        elif is_shared:
+            vault = _shared_vault(settings.master_key_path())
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             vault = _vault(Path(path), settings.master_key_path())
         telemetry = settings.telemetry
         configure(telemetry.log_format, telemetry.log_level, hash_key=vault.derive("logs"))
-        store = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
+        store: Store
+        if is_shared:
+            path = "postgresql"
+            store, clock = await _open_shared(settings.store.url, clock, online, vault.key_id)
+        else:
+            clock = clock or RealClock()
+            store = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
+        online.said = lambda recipient, is_linked: store.link(recipient, is_linked=is_linked)
         try:
-            admin_token = _admin_token(None if memory else Path(path).parent)
+            admin_token = _admin_token(None if memory else settings.data_path(), is_shared=is_shared)
             node = cls(settings, clock, store, vault, admin_token)
             await node._compose(ends, online)
         except BaseException:
             await store.close()
             raise
         _calm_collector()
-        logger().info(LogEvent.STORE_OPENED, path=path, schema=SCHEMA)
+        logger().info(LogEvent.STORE_OPENED, path=path, schema=store.schema)
         logger().info(LogEvent.NODE_STARTED, store=path, epoch=store.epoch)
         return node
 
-    async def _compose(self, ends: Ends, online: set[int]) -> None:
+    async def _compose(self, ends: Ends, online: Online) -> None:
         settings, clock, store = self.settings, self.clock, self.store
+        is_shared = not isinstance(store, SqliteStore)
         callbacks = settings.callbacks
         policy = AddressPolicy(callbacks.allow, dangerous_allow_private=callbacks.dangerous_allow_private)
         self.engine = engine = Engine(store, clock)
@@ -147,6 +162,7 @@ class Node:
             max_per_endpoint=callbacks.max_in_flight,
             max_in_flight=MAX_IN_FLIGHT,
             counts=self.counters,
+            may_start=store.may_start_try,
         )
         self.replays = Replays(store, store, store, self.courier, clock)
         kept = settings.store
@@ -159,8 +175,9 @@ class Node:
             ),
         )
         self.channels = ChannelCourier(
-            engine, store, store, store, clock, ends.channels_for, ends.carriers, counts=self.counters
-        )
+            engine, store, store, store, clock, ends.channels_for, ends.carriers, counts=self.counters,
+            may_start=store.may_start_try,
+        )  # fmt: skip
         self.gateway = Gateway(
             engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online
         )
@@ -181,16 +198,23 @@ class Node:
             admin_digest=hashlib.sha256(self.admin_token.encode()).digest(),
             metrics_render=self.counters.render if settings.telemetry.metrics else bytes,
             clock=clock,
-            settings=ApiSettings(base_url=settings.server.base_url or ""),
+            settings=ApiSettings(
+                base_url=settings.server.base_url or "", feed_looks_s=FEED_LOOKS_S if is_shared else None
+            ),
             tests=self.tester,
         )
-        engine.on_committed.append(api.on_committed)
+        if not is_shared:
+            engine.on_committed.append(api.on_committed)
         self.app: Asgi = Doors(api, {"/device": self.gateway.app, **ends.doors})
         await engine.start()
         await self.courier.start()
         await self.replays.start()
         await self.channels.start()
         self.upkeep.start()
+        store.on_lost(self._lost)
+        store.on_orphaned(self.courier.orphaned)
+        store.on_orphaned(self.channels.orphaned)
+        store.on_hint(self.gateway.on_hint)
 
     async def listen(self, listener: socket.socket | None = None) -> int:
         """Serve on a bound socket, or bind what the settings say; return the port."""
@@ -205,6 +229,8 @@ class Node:
         reasons = ["stopping"] if self._is_stopping else []
         if self.engine.trouble is not None:
             reasons.append(f"store: {self.engine.trouble}")
+        elif self.store.trouble is not None:
+            reasons.append(f"database: {self.store.trouble}")
         return reasons
 
     def is_quiet(self) -> bool:
@@ -224,6 +250,8 @@ class Node:
         self._is_stopping = True
         logger().info(LogEvent.NODE_STOPPING)
         self.engine.stop_accepting()
+        if self._reloading is not None:
+            self._reloading.cancel()
         await self.gateway.close()
         await self.channels.close()
         await self.upkeep.close()
@@ -237,6 +265,24 @@ class Node:
         await self.store.close()
         logger().info(LogEvent.STORE_CLOSED)
         logger().info(LogEvent.NODE_STOPPED)
+
+    def _lost(self) -> None:
+        """Drop what is held, and read the configuration again: the others took this node for dead, or it missed changes."""
+        self.courier.lost()
+        self.channels.lost()
+        if self._reloading is None:
+            self._reloading = asyncio.create_task(self._reload(), name="reload")
+
+    async def _reload(self) -> None:
+        while True:
+            try:
+                await self.directory.load()
+                await self.replays.start()
+                break
+            except HomingError as error:
+                logger().error(LogEvent.STORE_FULL, error=str(error))
+                await asyncio.sleep(RELOAD_AGAIN_S)
+        self._reloading = None
 
     def _probe(self) -> None:
         counters = self.counters
@@ -258,7 +304,8 @@ class Node:
 
     def _backup_age(self) -> dict[tuple[str, ...], float]:
         """How old the last backup is that the data directory knows of."""
-        note = Note.read(self.settings.data_path()) if self.store.size_bytes() is not None else None
+        is_file = isinstance(self.store, SqliteStore) and self.store.size_bytes() is not None
+        note = Note.read(self.settings.data_path()) if is_file else None
         return {} if note is None else {(): note.age_s(self.clock.now_ms())}
 
     def _said(self, _batch: Batch, committed: Committed) -> None:
@@ -306,6 +353,31 @@ def _vault(store: Path, key: Path) -> Vault:
     return Vault.load_or_create(key)
 
 
+async def _open_shared(url: str, clock: Clock | None, online: Online, key_id: str) -> tuple[Store, Clock]:
+    """Open the store that several nodes share; without a clock of a test's own, its clock is all nodes'."""
+    try:
+        from homing.store.postgres import PostgresStore  # an extra, which the embedded store does without
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"store.url names a PostgreSQL, which needs {error.name}: install homing[postgres]"
+        ) from error
+    try:
+        store = await PostgresStore.open(url, clock=clock, online=online, key_id=key_id)
+    except Unavailable as error:
+        raise StartError(f"store.url: {error.detail}") from error
+    return store, store.clock
+
+
+def _shared_vault(key: Path) -> Vault:
+    """Return the vault of the key that all nodes have; its operator makes it, for no node can know that it is the first."""
+    if not key.exists():
+        raise WrongMasterKey(
+            f"{key} is missing: copy it from another node, or make it for a new store: "
+            f"(umask 077; head -c 32 /dev/urandom | base64 > {key})"
+        )
+    return Vault.load_or_create(key)
+
+
 def _calm_collector() -> None:
     """Take what was loaded out of the garbage collector's rounds, and have it make fewer: nothing here builds cycles
     by the thousand, and a round over all modules costs more than it ever frees.
@@ -315,8 +387,11 @@ def _calm_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _admin_token(data: Path | None) -> str:
-    """Return the admin token: the environment's, else the one in ``DATA/admin-token``, made at the first start."""
+def _admin_token(data: Path | None, *, is_shared: bool = False) -> str:
+    """Return the admin token: the environment's, else the one in ``DATA/admin-token``, made at the first start.
+
+    Not where several nodes share a store: each would make another.
+    """
     given = os.environ.get(_ADMIN_ENV)
     if given is not None:
         if len(given) < _ADMIN_MIN or not (given.isascii() and given.isprintable()):
@@ -325,6 +400,10 @@ def _admin_token(data: Path | None) -> str:
     if data is None:
         return "hom_a_" + secrets.token_urlsafe(30)
     path = data / "admin-token"
+    if is_shared and not path.exists():
+        raise ConfigError(
+            f"{_ADMIN_ENV} or {path} must be given: all nodes of one store have the same admin token"
+        )
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -85,7 +85,8 @@ class Served:
     def start(self) -> None:
         """Start the process; it is not ready yet when this returns."""
         self._log = self.log_path.open("ab")
-        command = [sys.executable, *self._program, "serve", "--data", str(self.data)]
+        place = [] if "HOMING_STORE__URL" in self._environment else ["--data", str(self.data)]
+        command = [sys.executable, *self._program, "serve", *place]
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
             [*command, "--listen", f"127.0.0.1:{self.port}"],

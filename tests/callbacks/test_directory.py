@@ -183,3 +183,20 @@ def test_who_is_gone_while_a_secret_rotates_troubles_nobody(with_directory: With
         assert directory.view(rotating.id) is None
 
     with_directory(story)
+
+
+def test_what_was_missed_is_found_by_reading_all_again(with_directory: WithDirectory) -> None:
+    """Endpoints that came, changed, or are gone since; who missed changes can ask for all of it."""
+
+    async def story(store: SqliteStore, _watching: Directory) -> None:
+        app = (await add_app(store)).id
+        gone, stays = await add(store, app, "gone"), await add(store, app, "stays")
+        late = Directory(store, VAULT, "Pigeon", 7.5)
+        await late.load()
+        assert set(late.views()) == {gone, stays}
+        await store.apply(DeleteEndpoint(app, "gone"))
+        came = await add(store, app, "came")
+        await late.load()
+        assert set(late.views()) == {stays, came}
+
+    with_directory(story)

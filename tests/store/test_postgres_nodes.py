@@ -32,16 +32,23 @@ async def expire(store: PostgresStore) -> None:
     )
 
 
+@pytest.mark.parametrize("which", [0, 2])
 def test_lanes_of_a_dead_node_are_adopted_by_one_of_the_others(
-    database: str, clock: StillClock, run: Run
+    database: str, clock: StillClock, run: Run, which: int
 ) -> None:
-    """While it lives nobody takes them; when its term has run out two that want them share them, each lane once."""
+    """While it lives nobody takes them; when its term has run out two that want them share them, each lane once.
+
+    Also when it is the one that started last.
+    """
 
     async def story() -> None:
-        dead, a, b = [await node(database, clock=clock) for _ in range(3)]
+        stores = [await node(database, clock=clock) for _ in range(3)]
+        dead = stores.pop(which)
+        a, b = stores
         town = await build_town(dead)
         keys = [await post(dead, town.app, "Ann") for _ in range(20)]
         await a.beat()
+        await b.beat()
         assert await a.adopt_lanes((b"", 0), 99) == []
         orphaned: list[str] = []
         a.on_orphaned(lambda: orphaned.append("a"))
@@ -151,6 +158,7 @@ def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: R
         False,
     ]
     assert Known.of(5, [3]) == Known(5, [3, 5], 1)
+    assert Known.of(3, [3], newest=5).is_dead(5)
 
 
 def test_no_try_begins_when_the_term_is_old(database: str, clock: StillClock, run: Run) -> None:

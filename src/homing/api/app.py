@@ -80,7 +80,7 @@ class Api:
             *Endpoints(registry, archive, doors, vault, check_url).operations(),
             *EndpointActions(registry, archive, doors, vault, tests, clock).operations(),
             *Jobs(registry, archive, doors, clock).operations(),
-            *Events(archive, doors, self._gate, self._arrivals).operations(),
+            *Events(archive, doors, self._gate, self._arrivals, settings.feed_looks_s).operations(),
             *Listeners(registry, archive, doors, vault).operations(),
             *Tokens(registry, doors, self._gate, settings, clock).operations(),
             *public.operations(),

@@ -63,5 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
     """What the operator decides about the API. ``base_url`` is where back ends reach it; empty: where they asked."""
 
     base_url: str = ""
+    feed_looks_s: float | None = None
+    """How often who waits for events looks again where commits of others are not heard of; None: this process hears all."""
     access_token_s: int = 3600
     """How long a token from the OAuth2 endpoint is good for, at most."""

@@ -29,11 +29,19 @@ MAX_APPS: Final = 100
 class Events:
     """The operation on the feed."""
 
-    def __init__(self, archive: Archive, doors: Doors, gate: Gatekeeper, arrivals: Arrivals) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        doors: Doors,
+        gate: Gatekeeper,
+        arrivals: Arrivals,
+        looks_s: float | None = None,
+    ) -> None:
         self._archive = archive
         self._doors = doors
         self._gate = gate
         self._arrivals = arrivals
+        self._looks_s = looks_s
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # as in the other routes
         """What is declared here."""
@@ -59,7 +67,7 @@ class Events:
                 if page.items or not page.is_end or left_s <= 0 or self._arrivals.is_closed:
                     return reply(200, _show(page))
                 after = page.last
-                await waiter.news(left_s)
+                await waiter.news(left_s if self._looks_s is None else min(left_s, self._looks_s))
                 # The token may have been revoked meanwhile: what came since is none of its business.
                 await self._gate.admit(call.headers.get(b"authorization"), parameter_in(call.query))
 

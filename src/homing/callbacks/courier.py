@@ -52,7 +52,9 @@ class Courier:
         max_in_flight: int,
         counts: Counts,
         chance: Callable[[], float] = random.random,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_start``: see `Ownership.may_start_try`."""
         self._recorder = recorder
         self._ledger = ledger
         self._changes = changes
@@ -60,6 +62,8 @@ class Courier:
         self._sender = sender
         self._clock = clock
         self._max_in_flight = max_in_flight
+        self._may_start_try = may_start
+        self._waits_for_term: asyncio.TimerHandle | None = None
         self._lanes = lanes = Lanes(max_per_endpoint, max_in_flight, self._furnish)
         self._leftovers = Leftovers(ledger, lanes, clock, self._kick, self._stored)
         self._doctor = Doctor(
@@ -147,6 +151,14 @@ class Courier:
             self._leftovers.found(committed.lanes_due)
         self._kick()
 
+    def orphaned(self) -> None:
+        """Hear that another node is no more (plug this into `Ownership.on_orphaned`)."""
+        self._leftovers.adopt()
+
+    def lost(self) -> None:
+        """Hear that what is held here may be others' by now (plug this into `Ownership.on_lost`)."""
+        self._lanes.lose()
+
     def on_unknown(self, batch: Batch) -> None:
         """Hear that a batch may be on disk (plug this into `Engine.on_unknown`): what it made ours is looked for."""
         self._leftovers.look_for(batch)
@@ -187,6 +199,8 @@ class Courier:
     async def close(self, grace_s: float = 15.0) -> None:
         """Begin no more tries, let those under way end, and give the rest back to the store."""
         self._is_stopping = True
+        if self._waits_for_term is not None:
+            self._waits_for_term.cancel()
         self._leftovers.stop()
         self._doctor.stop()
         if self._in_flight:
@@ -207,6 +221,9 @@ class Courier:
         room = self._max_in_flight - self._in_flight
         if room <= 0 or self._is_stopping:
             return
+        if not self._may_start_try():
+            self._wait_for_term()
+            return
         lanes, now_ms = self._lanes, self._clock.now_ms()
         started = lanes.start(room, now_ms)
         if started:
@@ -218,6 +235,15 @@ class Courier:
         if lanes.stranded:
             self._doctor.clear_stranded()
         self._leftovers.look()
+
+    def _wait_for_term(self) -> None:
+        """Begin nothing until this node knows again that what it holds stays its own."""
+        if self._waits_for_term is None:
+            self._waits_for_term = asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._look_at_term)
+
+    def _look_at_term(self) -> None:
+        self._waits_for_term = None
+        self._kick()
 
     def _try(self, started: Sequence[Lane]) -> None:
         jobs: list[Job] = []
@@ -245,6 +271,12 @@ class Courier:
 
     def _probe(self, lane: Lane) -> None:
         """Try one lane of an endpoint that rests, whatever else is under way."""
+        if self._lanes.held.get((lane.key, lane.berth.endpoint)) is not lane:
+            self._doctor.probed(lane.berth)
+            return
+        if not self._may_start_try():
+            asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._probe, lane)
+            return
         self._lanes.begin(lane, self._clock.now_ms())
         self._try([lane])
 
@@ -281,7 +313,8 @@ class Courier:
 
     def _again(self, lane: Lane) -> None:
         self._held_back -= 1
-        self._lanes.queue(lane)
+        if self._lanes.held.get((lane.key, lane.berth.endpoint)) is lane:
+            self._lanes.queue(lane)
         self._kick()
 
     def _go_on(self, berth: Berth) -> None:

@@ -75,18 +75,28 @@ class Directory:
         self._disabled: dict[int, int] = {}
         self._old_until: dict[int, int] = {}
         self._next_end_ms = 2**62
+        self._heard = 0
 
     async def load(self) -> None:
-        """Read all endpoints; needed once, `changed` does the rest."""
-        after = 0
-        while apps := await self._registry.apps(after, _PAGE):
-            after = apps[-1].id
-            self._apps.update({app.id: app for app in apps})
-        for endpoint in await self._registry.endpoints(None):
+        """Read all endpoints; needed once, and again when changes were missed. Otherwise `changed` does the rest."""
+        while True:
+            heard, after = self._heard, 0
+            found: dict[int, App] = {}
+            while apps := await self._registry.apps(after, _PAGE):
+                after = apps[-1].id
+                found.update({app.id: app for app in apps})
+            endpoints = await self._registry.endpoints(None)
+            if heard == self._heard:
+                break  # nothing changed meanwhile: what was read is all there is
+        self._apps = found
+        for gone in {*self._endpoints, *self._disabled} - {endpoint.id for endpoint in endpoints}:
+            self._drop(gone)
+        for endpoint in endpoints:
             self._put(endpoint)
 
     def changed(self, change: Change, value: object) -> None:
         """Follow a change of the registry (plug this into `Registry.watch`)."""
+        self._heard += 1
         if isinstance(value, App):
             self._apps[value.id] = value
             self._renew(value.id)

@@ -250,6 +250,13 @@ class Lanes:
             queue.clear()
         return gone
 
+    def lose(self) -> None:
+        """Forget all lanes: others may have them by now. What is being tried comes to its end, and nothing follows."""
+        for berth in self.berths.values():
+            self.let_go(berth)
+        for lane in list(self.held.values()):
+            self.drop(lane)
+
     def crowded(self, now_ms: int) -> frozenset[int]:
         """The endpoints whose new lanes should be born free: no room here, or older ones wait, or they may not be told."""
         if len(self.held) >= ROOM:

@@ -46,6 +46,8 @@ class Leftovers:
         self._chores = Chores()
         self._busy = 0
         self._is_stopping = False
+        self._is_adopting = False
+        self._is_asked_again = False
         self._alarm: Alarm | None = None
         self._alarm_ms: int | None = None
         self._missing: set[tuple[bytes, int]] = set()
@@ -53,9 +55,17 @@ class Leftovers:
     async def start(self) -> None:
         """Take up what the process before left: what it held, and what fell due meanwhile."""
         self.found((await self._ledger.outlook()).lanes_due)
+        self.adopt()
+        self._chores.spawn(self._sweep())
+
+    def adopt(self) -> None:
+        """Take up what a process that is no more held (plug this into `Ownership.on_orphaned`)."""
+        if self._is_adopting or self._is_stopping:
+            self._is_asked_again = True
+            return
+        self._is_adopting, self._is_asked_again = True, False
         self._busy += 1
         self._chores.spawn(self._adopt())
-        self._chores.spawn(self._sweep())
 
     def is_quiet(self, now_ms: int) -> bool:
         """Say whether nothing is being taken and nothing is due that could be."""
@@ -136,7 +146,7 @@ class Leftovers:
             self._lanes.add(work)
 
     async def _adopt(self) -> None:
-        """Walk once over the lanes that processes before this one held; what does not fit here waits in the store."""
+        """Walk once over the lanes that processes which are no more held; what does not fit here waits in the store."""
         after: tuple[bytes, int] = (b"", 0)
         count = 0
         try:
@@ -151,8 +161,11 @@ class Leftovers:
                 self._kick()
         finally:
             self._busy -= 1
+            self._is_adopting = False
         if count:
             logger().info(LogEvent.CALLBACK_ADOPTED, lanes=count)
+        if self._is_asked_again:
+            self.adopt()
 
     def _has_taken(self, work: LaneWork) -> bool:
         if not self._lanes.has_room(work.endpoint):

@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from homing.channels.ports import ChannelsFor, Commands, Counts, Devices, Jobs, Recorder, Uncounted
@@ -51,13 +51,16 @@ class ChannelCourier:
         when_unknown: WhenUnknown = WhenUnknown.RESEND,
         rng: random.Random | None = None,
         counts: Counts | None = None,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_start``: see `homing.store.port.Ownership.may_start_try`."""
         rng = rng or random.Random()
         counts = counts or Uncounted()
         self._recorder = recorder
         self._commands = commands
         self._jobs = jobs
         self._clock = clock
+        self._may_start = may_start
         self._pusher = Pusher(recorder, devices, clock, channels_for, rng, counts)
         self._texter = Texter(recorder, clock, channels_for, rng, when_unknown, counts)
         self._receipts = Receipts(recorder, jobs, clock, counts)
@@ -93,6 +96,14 @@ class ChannelCourier:
             for occurrence in batch.occurrences:
                 for carrier, one in occurrence.sms:
                     self._spawn(self._receipts.accepted(carrier, (one,)))
+
+    def lost(self) -> None:
+        """Hear that what waits here may be others' by now (plug this into `Ownership.on_lost`)."""
+        self._backlog.clear()
+
+    def orphaned(self) -> None:
+        """Hear that another node is no more: there may be commands to claim (plug this into `Ownership.on_orphaned`)."""
+        self._expect(self._clock.now_ms())
 
     async def report(self, receipt: SmsReceipt) -> bool:
         """Take a carrier's final receipt; see `sms.ReceiptSink`."""
@@ -138,6 +149,9 @@ class ChannelCourier:
 
     def _pump(self) -> None:
         while self._backlog and not self._is_closed:
+            if not self._may_start():
+                asyncio.get_running_loop().call_later(_AFTER_FAILURE_S, self._pump)
+                return
             most = min(HAND_OVER, MAX_IN_FLIGHT - self._in_flight, len(self._backlog))
             if most < min(len(self._backlog), HAND_OVER // 4):
                 return  # a question to the store for each single command would cost more than the wait for a few

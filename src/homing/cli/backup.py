@@ -33,6 +33,10 @@ def backup(
     from homing.store.sqlite.backup import make, remember
 
     settings = load(config, flags={"store.url": store_url(data)}).settings
+    if settings.store.is_shared:
+        raise usage(
+            "this copies the embedded store; a PostgreSQL is backed up with its own tools, like pg_dump"
+        )
     with _told():
         manifest = make(Path(settings.store.path()), to)
     _show(

@@ -39,6 +39,8 @@ def check(
         raise usage("--live looks at the server alone: leave out --only")
     file = config if config is not None else _here()
     loaded = load(config, flags={"store.url": store_url(data), "server.listen": listen})
+    if loaded.settings.store.is_shared and not live:
+        raise usage("this looks at the embedded store; of a node on a PostgreSQL it tells --live alone")
     items = _live(loaded) if live else _examined(loaded, file, only)
     out = Out(style_for(as_json=as_json, as_jsonl=as_jsonl), no_colour=no_color)
     if out.is_human:

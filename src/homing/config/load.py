@@ -168,12 +168,7 @@ def _refuse_unknown(key: str, where: str = "") -> None:
 
 def _judge(settings: Settings) -> None:
     """Refuse what a type cannot: values that contradict themselves, and those whose subject does not exist yet."""
-    url = settings.store.url
-    if url.startswith(("postgres://", "postgresql://")):
-        raise ConfigError("store.url: not yet; in this release the store is SQLite, sqlite:///DIR/homing.db")
-    path = settings.store.path()
-    if not url.startswith(SQLITE) or Path(path).name in {"", ".."} or any(sign in path for sign in "?#:\0"):
-        raise ConfigError(f"store.url: {_shown(url)!r} is not like sqlite:///DIR/homing.db")
+    _judge_store(settings)
     roles = set(settings.server.roles)
     if unknown := roles - {*ROLES, "all"}:
         raise ConfigError(f"server.roles: there is no role {min(unknown)!r}, only {', '.join(ROLES)}")
@@ -184,6 +179,21 @@ def _judge(settings: Settings) -> None:
         raise ConfigError("server.base_url: must be like https://homing.example, without query or user")
     for entry in settings.callbacks.allow:
         _judge_allow(entry)
+
+
+def _judge_store(settings: Settings) -> None:
+    url = settings.store.url
+    if settings.store.is_shared:
+        if not settings.security.master_key_file:
+            raise ConfigError(
+                "security.master_key_file: must be given where the store is a PostgreSQL: all its nodes have one key"
+            )
+        return
+    path = settings.store.path()
+    if not url.startswith(SQLITE) or Path(path).name in {"", ".."} or any(sign in path for sign in "?#:\0"):
+        raise ConfigError(
+            f"store.url: {_shown(url)!r} is not like sqlite:///DIR/homing.db or postgresql://USER@HOST/DATABASE"
+        )
 
 
 def _judge_listen(listen: str) -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 ROLES: Final = ("api", "gateway", "callbacks", "channels")
 SQLITE: Final = "sqlite:///"
+POSTGRESQL: Final = ("postgresql://", "postgres://")
 
 Seconds = Annotated[float, Meta(ge=0.1, le=432_000)]
 
@@ -44,7 +45,10 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[store]``"""
 
     url: Annotated[
-        str, Meta(description="the embedded store, in a directory of its own; four slashes: an absolute path")
+        str,
+        Meta(
+            description="the embedded store, in a directory of its own; postgresql://… is shared by several nodes"
+        ),
     ] = "sqlite:///homing-data/homing.db"
     retention_attempts_days: Annotated[
         int, Meta(ge=1, le=3_650, description="the log of callbacks that were taken: a week to look back")
@@ -55,6 +59,11 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_dead_days: Annotated[
         int, Meta(ge=1, le=3_650, description="what was given up can be replayed for so long")
     ] = 90
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the store is a PostgreSQL, which several nodes may share."""
+        return self.url.startswith(POSTGRESQL)
 
     def path(self) -> str:
         """Return the path of the embedded store's file."""
@@ -132,7 +141,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: Telemetry = Telemetry()
 
     def data_path(self) -> Path:
-        """Return the data directory: where the store's file lies, and what belongs to it."""
+        """Return the data directory: where the embedded store's file lies; with a shared store, the master key's."""
+        if self.store.is_shared:
+            return Path(self.security.master_key_file).parent
         return Path(self.store.path()).parent
 
     def master_key_path(self) -> Path:

@@ -3,7 +3,7 @@
 It never waits and never looks into the store: a device that cannot take a message now fetches it later.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from homing.gateway.frames import letter
@@ -14,6 +14,26 @@ T = TypeVar("T")
 
 REPLACED: Final = 4409
 BAD_TOKEN: Final = 4401
+
+
+class Online(set[int]):
+    """Recipients that have a live link, as the store knows them; ``said`` hears of each that begins or ends to have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: Callable[[int, bool], None] = lambda _recipient, _is_linked: None
+
+    def add(self, recipient: int, /) -> None:
+        """A recipient has a link."""
+        if recipient not in self:
+            super().add(recipient)
+            self.said(recipient, True)
+
+    def discard(self, recipient: object, /) -> None:
+        """It has none any more."""
+        if isinstance(recipient, int) and recipient in self:
+            super().discard(recipient)
+            self.said(recipient, False)
 
 
 class Link(Protocol):
@@ -132,6 +152,16 @@ class Hub:
                 link.wake()
             for mailbox in mailboxes_of.get(change.recipient, ()):
                 mailbox.changed(message_id, change.what)
+
+    def stored(self, heads: Mapping[int, int]) -> None:
+        """Hear how far each of these recipients' inbox reaches: what was not offered here is fetched."""
+        for recipient, head in heads.items():
+            for link in self._by_recipient.get(recipient, ()):
+                link.session.head = max(link.session.head, head)
+                if link.session.has_more:
+                    link.wake()
+            for mailbox in self._mailboxes.get(recipient, ()):
+                mailbox.ring()
 
     def _offer(self, message: NewMessage, links: tuple[Link, ...]) -> None:
         message_id = message.key[:16]

@@ -5,6 +5,7 @@ It admits, tends and ends connections; what a connection does is `connection`'s,
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from homing.clock import Clock
@@ -68,6 +69,8 @@ class Gateway:
         self._seen: dict[str, tuple[int, int]] = {}
         self._is_closing = False
         self._tender: asyncio.Task[None] | None = None
+        self._hinted: set[int] = set()
+        self._fetching: asyncio.Task[None] | None = None
         registry.watch(self._changed)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +85,12 @@ class Gateway:
     def on_committed(self, committed: Committed) -> None:
         """Bring connected devices what was just committed; never waits."""
         self._hub.committed(committed)
+
+    def on_hint(self, recipients: Sequence[int]) -> None:
+        """Hear that another node stored something for these (plug this into `Hints.on_hint`): it is fetched at once."""
+        self._hinted.update(recipients)
+        if self._fetching is None and not self._is_closing:
+            self._fetching = asyncio.create_task(self._fetch(), name="gateway-hints")
 
     @property
     def connected(self) -> int:
@@ -109,6 +118,9 @@ class Gateway:
             self._tender.cancel()
             await asyncio.gather(self._tender, return_exceptions=True)
             self._tender = None
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
         await self._write_down()
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,6 +184,16 @@ class Gateway:
                 await self._write_down()
             except HomingError as error:
                 logger().warning(LogEvent.REQUEST_FAILED, what="heartbeat", error=repr(error))
+
+    async def _fetch(self) -> None:
+        try:
+            while self._hinted:
+                some = [self._hinted.pop() for _ in range(min(len(self._hinted), HEARTBEAT_DEVICES))]
+                self._hub.stored(await self._parts.inbox.inbox_heads(some))
+        except HomingError as error:  # the heartbeat finds what is new
+            logger().warning(LogEvent.REQUEST_FAILED, what="hint", error=repr(error))
+        finally:
+            self._fetching = None
 
     async def _heartbeat(self) -> None:
         """Find messages that nobody told of, and note how far each device got."""

@@ -313,6 +313,11 @@ class Ownership(Protocol):
     Where one process has the store, its epoch never ends, and nothing is ever called.
     """
 
+    @property
+    def trouble(self) -> str | None:
+        """Why this node's term was not renewed the last time; None when it was."""
+        ...
+
     def may_start_try(self) -> bool:
         """Say whether this node's term surely outlives a try that starts now (one that ends within 15 s)."""
         ...
@@ -347,6 +352,15 @@ class Hints(Protocol):
 
 class Store(Ledger, Registry, Archive, Ownership, Hints, Protocol):
     """The whole store; couriers and doors ask for the part they need."""
+
+    schema: int
+    """The version of its tables."""
+    store_id: str
+    """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
+
+    def size_bytes(self) -> int | None:
+        """How large the store is; None where that is not known."""
+        ...
 
     async def close(self) -> None:
         """Finish what was begun, let go of the files; harmless when repeated."""

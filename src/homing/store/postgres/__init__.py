@@ -53,6 +53,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         await database.open()
         store = cls(database, online, terms, name or socket.gethostname())
         store._feed_lag_ms = feed_lag_ms
+        store.schema = SCHEMA
         try:
             await store._measure()
             store.store_id = await database.write(lambda c: _migrate(c, key_id, store.now_ms()))

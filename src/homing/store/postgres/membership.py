@@ -41,6 +41,7 @@ class PostgresNode(PostgresRegistry):
         self._online = online
         self._terms = terms
         self._name = name
+        self.schema = 0
         self.store_id = ""
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
         self._epoch = 0
@@ -55,6 +56,8 @@ class PostgresNode(PostgresRegistry):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ear: Any = None
         self._size_bytes: int | None = None
+        self.trouble: str | None = None
+        """See `port.Ownership.trouble`."""
         self._has_orphans = True
         """Whether there may be commands of a node that is no more; lanes are walked when `on_orphaned` says so."""
         self._called = asyncio.Event()
@@ -100,7 +103,7 @@ class PostgresNode(PostgresRegistry):
         if beat.is_renewed:
             self._renewed_at_s = began_s
             before = self._known
-            self._known = Known.of(self._epoch, beat.live)
+            self._known = Known.of(self._epoch, beat.live, before.newest)
             # Also those that another node buried.
             if any(self._known.is_dead(epoch) for epoch in before.live):
                 self._bereave()
@@ -123,10 +126,12 @@ class PostgresNode(PostgresRegistry):
         while True:
             try:
                 await self.beat()
+                self.trouble = None
                 if real_s() >= upkeep_at_s:
                     upkeep_at_s = real_s() + _MAINTENANCE_S
                     await self.upkeep()
             except HomingError as error:
+                self.trouble = str(error)
                 logger().error(LogEvent.TERM_LATE, error=str(error))
             except Exception:  # noqa: BLE001 - a heart that stops is worse than any fault of one beat
                 logger().exception(LogEvent.NODE_FAILED)
@@ -147,6 +152,8 @@ class PostgresNode(PostgresRegistry):
     async def _register(self) -> None:
         began_s = real_s()
         epoch, live = await self._db.write(lambda c: nodes.register(c, self._name, self._terms))
+        if len(live) > 0:
+            await self._db.fetch(_NODES["tell_joined"])
         self._epoch, self._known = epoch, Known.of(epoch, live)
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s
@@ -160,6 +167,7 @@ class PostgresNode(PostgresRegistry):
             ear = await self._db.connect()
             await ear.add_listener(f"homing_{self._epoch}", self._hinted)
             await ear.add_listener("homing_registry", self._notified)
+            await ear.add_listener("homing_nodes", self._joined)
             self._ear = ear
             # Links said to a server that crashed since are forgotten there; repeating them is harmless.
             links = sorted(self._online) if isinstance(self._online, Iterable) else []
@@ -170,6 +178,10 @@ class PostgresNode(PostgresRegistry):
         recipients = [int(one) for one in str(payload).split(",")]
         for hear in self._hearers:
             hear(recipients)
+
+    def _joined(self, *_told: object) -> None:
+        """There is another node: who hints only where there are several learns of it now, not with its next beat."""
+        self._called.set()
 
     def _notified(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         self._spawn(self._hear_quietly(int(str(payload))))
@@ -204,6 +216,10 @@ class PostgresNode(PostgresRegistry):
 
         with contextlib.suppress(HomingError):
             await self._db.write(work)
+            # What another node stored since they were linked here and before it could know may have gone without a hint.
+            if here and len(self._known.live) > 1:
+                for hear in self._hearers:
+                    hear(here)
 
     async def _measure(self) -> None:
         clock = self._db.clock

@@ -36,10 +36,10 @@ class Known(NamedTuple):
     """Which of those that live this node is, from 0."""
 
     @classmethod
-    def of(cls, epoch: int, live: list[int]) -> "Known":
-        """Return what a node knows after a look at ``node``."""
+    def of(cls, epoch: int, live: list[int], newest: int = 0) -> "Known":
+        """Return what a node knows after a look at ``node``; ``newest`` is the highest epoch it ever knew, which may have died."""
         epochs = sorted({epoch, *live})
-        return cls(epochs[-1], epochs, epochs.index(epoch))
+        return cls(max(newest, epochs[-1]), epochs, epochs.index(epoch))
 
     def is_dead(self, owner: int) -> bool:
         """Say whether what this epoch owns may be taken."""

@@ -33,6 +33,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         self._epoch = epoch
         self.store_id = store_id
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
+        self.schema = SCHEMA
         self._writer = Writer(epoch, positions_from, online)
         self._has_orphans = True
 
@@ -137,6 +138,11 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     async def outlook(self) -> Outlook:
         """See `port.Ledger.outlook`."""
         return await self._db.read(claims.outlook)
+
+    @property
+    def trouble(self) -> str | None:
+        """See `port.Ownership.trouble`: there is no term to renew."""
+        return None
 
     def may_start_try(self) -> bool:
         """See `port.Ownership.may_start_try`: nobody else could take what this process holds."""

@@ -50,6 +50,9 @@ INSERT INTO change(version, epoch, kind, change, value) VALUES ($1, $2, $3, $4, 
 -- name: tell_change
 SELECT pg_notify('homing_registry', $1::text);
 
+-- name: tell_joined
+SELECT pg_notify('homing_nodes', '');
+
 -- name: changes
 -- What was changed since, by whomever.
 SELECT version, epoch, kind, change, value FROM change WHERE version > $1 ORDER BY version LIMIT 500;

@@ -1,0 +1,119 @@
+"""Two nodes on one PostgreSQL, each a process: either takes messages and tells of them, and one takes over from the other."""
+
+import asyncio
+import base64
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.acceptance.served import Served
+from tests.acceptance.town import hear, link, say, told, town, until_told
+from tests.postgres.server import Server
+
+from homing.simulator.receivers import Receiver
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+TAKEN_OVER_S = 60.0
+"""A term, a beat of the survivor, and what a busy machine needs beside."""
+
+
+@pytest.fixture
+def nodes(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
+    """Two nodes that serve one database with one master key, both ready."""
+    key = tmp_path / "master.key"
+    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    key.chmod(0o600)
+    changes = {
+        "HOMING_STORE__URL": postgres.dsn(fresh_database),
+        "HOMING_SECURITY__MASTER_KEY_FILE": str(key),
+    }
+    one, other = Served(tmp_path / "one", changes=changes), Served(tmp_path / "other", changes=changes)
+    try:
+        for node in (one, other):
+            node.start()
+            asyncio.run(node.ready())
+        yield one, other
+    finally:
+        for node in (one, other):
+            node.close()
+
+
+@pytest.mark.timeout(120)
+def test_two_nodes_do_the_main_job_together(nodes: tuple[Served, Served], run: Run) -> None:
+    """What is posted to one reaches the phone at the other at once, each step is called back once, and both stop clean."""
+    one, other = nodes
+
+    async def story() -> None:
+        async with town(one) as place, other.client() as there:
+            await place.user("ann")
+            receiver = await place.receiver("json")
+            token = await place.log_in("ann")
+            async with link(other) as phone:
+                await say(phone, {"type": "hello", "token": token, "epoch": None, "cursor": 0})
+                assert (await hear(phone))["type"] == "welcome"
+                began_s = time.monotonic()
+                first = await place.send("ann")
+                while (frame := await hear(phone)).get("messageId") != first:
+                    pass
+                assert frame["text"] == "hello"
+                assert time.monotonic() - began_s < 10.0  # told by a hint: the heartbeat comes after 30 s
+                await say(phone, {"type": "ack", "messageIds": [first]})
+                await say(phone, {"type": "read", "messageIds": [first]})
+                await until_told(receiver, first, "enqueued", "delivered", "read")
+            answer = await there.post("/1/messages", json=place.message("ann"))
+            assert answer.status_code == 201, answer.text
+            await until_told(receiver, answer.json()["messageId"], "enqueued")
+            assert one.stop() == 0
+            last = await there.post("/1/messages", json=place.message("ann"))
+            await until_told(receiver, last.json()["messageId"], "enqueued")
+            ids = [one.webhook_id for one in receiver.caught]
+            assert len(ids) == len(set(ids)) == 5
+        assert other.stop() == 0
+        assert (one.faults(), other.faults()) == ([], [])
+
+    run(story())
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(240)
+def test_a_node_that_is_killed_is_taken_over(nodes: tuple[Served, Served], run: Run) -> None:
+    """kill -9 amid a load: each message that either acknowledged is told of, by the one that is left."""
+    one, other = nodes
+
+    async def story() -> None:
+        async with town(one) as place, other.client() as there:
+            await place.user("ann")
+            receiver = await place.receiver("json", "slow:200ms")
+            acknowledged: list[str] = []
+
+            async def post(http: httpx.AsyncClient) -> None:
+                with contextlib.suppress(httpx.TransportError):
+                    while len(acknowledged) < 1_000:
+                        answer = await http.post("/1/messages", json=place.message("ann"))
+                        if answer.status_code == 201:
+                            acknowledged.append(answer.json()["messageId"])
+
+            load = [asyncio.create_task(post(http)) for http in (place.http, there) for _ in range(8)]
+            while len(acknowledged) < 300:
+                await asyncio.sleep(0.01)
+            other.kill()
+            await asyncio.gather(*load)
+            await all_told(receiver, acknowledged)
+            assert "callback.adopted" in one.log
+
+    run(story())
+
+
+async def all_told(receiver: Receiver, messages: list[str]) -> None:
+    """Wait until the receiver took the first status of each of these messages."""
+    until_s = time.monotonic() + TAKEN_OVER_S
+    while missing := set(messages) - {
+        told(one)[0] for one in receiver.caught if 200 <= (one.answered or 0) < 300
+    }:
+        assert time.monotonic() < until_s, f"{len(missing)} of {len(messages)} were never told"
+        await asyncio.sleep(0.1)

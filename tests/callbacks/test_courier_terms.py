@@ -1,0 +1,74 @@
+"""The courier of one node among several: it begins nothing while its term is in doubt, and drops what may be others'."""
+
+import pytest
+from tests.callbacks.conftest import AtWork
+from tests.callbacks.office import Answer, Office
+from tests.engine.fakes import until
+
+from homing.callbacks import courier
+
+
+def test_nothing_begins_while_the_term_is_in_doubt(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed meanwhile is held, and told once the node knows that it stays its own."""
+    monkeypatch.setattr(courier, "_OURS_AGAIN_S", 0.01)
+    is_trusted = [False]
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.engine.born_free = frozenset
+        for _ in range(3):
+            await place.send()
+        await until(lambda: len(place.courier._lanes.held) == 3)
+        assert place.sender.tries == []
+        is_trusted[0] = True
+        await until(lambda: len(place.sender.tries) == 3)
+        await place.quiet()
+
+    at_work(story, may_start=lambda: is_trusted[0])
+
+
+def test_what_is_held_is_dropped_when_the_term_is_lost(at_work: AtWork) -> None:
+    """Tries under way end and are recorded, nothing that waits begins; what the store has is found there again."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.engine.born_free = frozenset
+        place.sender.answer = lambda _: None
+        for _ in range(3):
+            await place.send()
+        await until(lambda: len(place.sender.open) == 2)
+        place.courier.lost()
+        assert not place.courier._lanes.held
+        place.sender.answer = lambda _: Answer()
+        while place.sender.open:
+            place.sender.let_go()
+        await place.quiet()
+        assert len(place.sender.tries) == 2
+        for _ in range(2):
+            await place.courier._leftovers.sweep()
+        await place.quiet()
+        assert len({one.webhook_id for one in place.sender.tries}) == len(place.sender.tries) == 3
+
+    at_work(story, max_per_endpoint=2)
+
+
+def test_what_another_held_is_taken_up_when_it_is_no_more(at_work: AtWork) -> None:
+    """Also when the word comes twice: each is told once."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.engine.born_free = frozenset
+        place.sender.answer = lambda _: None
+        for _ in range(3):
+            await place.send()
+        await until(lambda: len(place.sender.open) == 1)
+        place.courier.lost()
+        await place.store._db.write(lambda c: c.execute("UPDATE lane SET owner = owner - 1"))
+        place.sender.answer = lambda _: Answer()
+        place.sender.let_go()
+        place.courier.orphaned()
+        place.courier.orphaned()
+        await place.quiet()
+        assert len({one.webhook_id for one in place.sender.tries}) == 3
+
+    at_work(story, max_per_endpoint=1)

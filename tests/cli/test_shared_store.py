@@ -1,0 +1,47 @@
+"""What an operator is told who names a PostgreSQL and has not all that it takes: one line, exit 2, nothing made."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import run
+
+AWAY = "postgresql://homing:hidden@127.0.0.1:1/homing"
+TOKEN = "an-admin-token-of-more-than-32-characters"
+
+
+def key_in(folder: Path) -> str:
+    path = folder / "master.key"
+    path.write_bytes(base64.b64encode(bytes(32)))
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_without_its_key_a_node_does_not_start(tmp_path: Path) -> None:
+    """None is made: which of several nodes is the first none of them can know."""
+    ended = run(tmp_path, "serve", HOMING_STORE__URL=AWAY, HOMING_SECURITY__MASTER_KEY_FILE="away/master.key")
+    assert ended.returncode == 2
+    assert "away/master.key is missing" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+    """Its password is not told."""
+    ended = run(
+        tmp_path, "serve", "--listen", "127.0.0.1:0", HOMING_STORE__URL=AWAY,
+        HOMING_SECURITY__MASTER_KEY_FILE=key_in(tmp_path), HOMING_ADMIN_TOKEN=TOKEN,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "store.url: the database cannot be used" in ended.stderr
+    assert "hidden" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"), [("check", "the embedded store"), ("backup copy", "a PostgreSQL is backed up")]
+)
+def test_what_looks_at_files_says_that_there_are_none(tmp_path: Path, verb: str, told: str) -> None:
+    """Of a node on a PostgreSQL these verbs know nothing yet."""
+    given = {"HOMING_STORE__URL": AWAY, "HOMING_SECURITY__MASTER_KEY_FILE": key_in(tmp_path)}
+    ended = run(tmp_path, *verb.split(), **given)
+    assert ended.returncode == 2
+    assert told in ended.stderr
