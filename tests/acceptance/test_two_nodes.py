@@ -22,16 +22,18 @@ TAKEN_OVER_S = 60.0
 """A term, a beat of the survivor, and what a busy machine needs beside."""
 
 
+def shared(dsn: str, folder: Path) -> dict[str, str]:
+    """The settings of a node on this database, with a master key in this folder."""
+    key = folder / "master.key"
+    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    key.chmod(0o600)
+    return {"HOMING_STORE__URL": dsn, "HOMING_SECURITY__MASTER_KEY_FILE": str(key)}
+
+
 @pytest.fixture
 def nodes(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
     """Two nodes that serve one database with one master key, both ready."""
-    key = tmp_path / "master.key"
-    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
-    key.chmod(0o600)
-    changes = {
-        "HOMING_STORE__URL": postgres.dsn(fresh_database),
-        "HOMING_SECURITY__MASTER_KEY_FILE": str(key),
-    }
+    changes = shared(postgres.dsn(fresh_database), tmp_path)
     one, other = Served(tmp_path / "one", changes=changes), Served(tmp_path / "other", changes=changes)
     try:
         for node in (one, other):
@@ -65,6 +67,8 @@ def test_two_nodes_do_the_main_job_together(nodes: tuple[Served, Served], run: R
                 await say(phone, {"type": "ack", "messageIds": [first]})
                 await say(phone, {"type": "read", "messageIds": [first]})
                 await until_told(receiver, first, "enqueued", "delivered", "read")
+            refused = await there.post("/1/messages", json=place.message("ann", text="a\0b"))
+            assert (refused.status_code, "U+0000" in refused.text) == (422, True)
             answer = await there.post("/1/messages", json=place.message("ann"))
             assert answer.status_code == 201, answer.text
             await until_told(receiver, answer.json()["messageId"], "enqueued")
@@ -77,6 +81,44 @@ def test_two_nodes_do_the_main_job_together(nodes: tuple[Served, Served], run: R
         assert (one.faults(), other.faults()) == ([], [])
 
     run(story())
+
+
+@pytest.mark.timeout(120)
+def test_a_database_that_is_away_is_named_and_waited_for(
+    mortal_postgres: Server, tmp_path: Path, run: Run
+) -> None:
+    """A node stays, says why it takes nothing, and goes on by itself when the database is back."""
+    name = mortal_postgres.create()
+    node = Served(tmp_path / "one", changes=shared(mortal_postgres.dsn(name), tmp_path))
+
+    async def story() -> None:
+        await node.ready()
+        async with town(node) as place:
+            await place.user("ann")
+            receiver = await place.receiver("json")
+            mortal_postgres.kill()
+            assert "database" in await answered(place.http, 503)
+            refused = await place.http.post("/1/messages", json=place.message("ann"))
+            assert refused.status_code == 503
+            mortal_postgres.start()
+            await answered(place.http, 200)
+            await until_told(receiver, await place.send("ann"), "enqueued")
+        assert node.stop() == 0
+
+    node.start()
+    try:
+        run(story())
+    finally:
+        node.close()
+
+
+async def answered(http: httpx.AsyncClient, status: int) -> str:
+    """Wait until the node says of itself that it is ready, or that it is not; return its words."""
+    until_s = time.monotonic() + TAKEN_OVER_S
+    while (answer := await http.get("/readyz")).status_code != status:
+        assert time.monotonic() < until_s, answer.text
+        await asyncio.sleep(0.1)
+    return answer.text
 
 
 @pytest.mark.chaos

@@ -12,7 +12,7 @@ from typing import Final
 
 from homing.clock import Alarm, Clock
 from homing.engine.intake import BATCH_DISPATCHES, CLOCK_DISPATCHES, Intake, Recording, Taken
-from homing.errors import CommitUnknown, HomingError, Unavailable
+from homing.errors import CommitUnknown, HomingError, RequestError, Unavailable
 from homing.model import MessageId
 from homing.store.batch import (
     Accept,
@@ -232,8 +232,12 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one bad item must not cost the others their place
             halves = taken.halves()
             if halves is None:
-                logger().error(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
-                taken.fail(HomingError("this could not be stored; it is our fault"))
+                told = HomingError("this could not be stored; it is our fault")
+                log = logger().error
+                if isinstance(error, RequestError):  # what no text of this store can hold is its sender's fault
+                    told, log = error, logger().warning
+                log(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
+                taken.fail(told)
                 for hear in self.on_refused:
                     hear(batch)
                 return []
