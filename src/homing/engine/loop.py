@@ -234,7 +234,9 @@ class Engine:
             if halves is None:
                 told = HomingError("this could not be stored; it is our fault")
                 log = logger().error
-                if isinstance(error, RequestError):  # what no text of this store can hold is its sender's fault
+                if isinstance(
+                    error, RequestError
+                ):  # what no text of this store can hold is its sender's fault
                     told, log = error, logger().warning
                 log(LogEvent.COMMIT_REFUSED, error=repr(error), kind=taken.kind())
                 taken.fail(told)
