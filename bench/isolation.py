@@ -32,8 +32,8 @@ async def isolation(sizes: Sizes, folder: Path) -> list[Figure]:
     count = sizes.neighbours
     hanging, failing = 3 * count // 10, count // 10
     healthy = count - hanging - failing
-    well, _ = await _run(sizes, folder / "well", (healthy, 0, 0, hanging + failing), sizes.well_s)
-    sick, resting = await _run(sizes, folder / "sick", (healthy, hanging, failing, 0), sizes.sick_s)
+    well, _ = await _run(sizes, folder / "well", (healthy, 0, 0, hanging + failing), sizes.neighbours_s)
+    sick, resting = await _run(sizes, folder / "sick", (healthy, hanging, failing, 0), sizes.neighbours_s)
     first = [one for one in sick if one.at_s < sizes.unrested_s]
     then = [one for one in sick if one.at_s >= sizes.unrested_s]
     base_ms = _p99_ms(well)

@@ -25,8 +25,7 @@ class Sizes(NamedTuple):
     neighbours: int = 1_000
     """P5: endpoints, of which three in ten hang and one in ten answers 503."""
     neighbours_per_s: int = 600
-    well_s: float = 40.0
-    sick_s: float = 120.0
+    neighbours_s: float = 120.0
     unrested_s: float = 100.0
     """P5: from then on the sick ones are expected to rest."""
     timeout_s: float | None = None
@@ -41,7 +40,7 @@ class Sizes(NamedTuple):
         """Just enough to see that everything runs."""
         return cls(
             events=2_000, endpoints=10, slow_endpoints=20, seconds=1.0, rates=(200,), starts=1,
-            neighbours=20, neighbours_per_s=100, well_s=2.0, sick_s=6.0, unrested_s=4.0, timeout_s=1.0,
+            neighbours=20, neighbours_per_s=100, neighbours_s=6.0, unrested_s=4.0, timeout_s=1.0,
             stored=20_000, retries=2_000, owed=10_000,
         )  # fmt: skip
 
