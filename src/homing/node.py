@@ -227,9 +227,11 @@ class Node:
     def not_ready(self) -> list[str]:
         """Why this node takes no work just now; empty when it does."""
         reasons = ["stopping"] if self._is_stopping else []
-        if self.engine.trouble is not None:
-            reasons.append(f"store: {self.engine.trouble}")
+        if isinstance(self.store, SqliteStore):
+            if self.engine.trouble is not None:
+                reasons.append(f"store: {self.engine.trouble}")
         elif self.store.trouble is not None:
+            # Its heart writes every other second; a commit may not come before this node says that it is ready.
             reasons.append(f"database: {self.store.trouble}")
         return reasons
 

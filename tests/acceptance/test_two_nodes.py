@@ -67,8 +67,6 @@ def test_two_nodes_do_the_main_job_together(nodes: tuple[Served, Served], run: R
                 await say(phone, {"type": "ack", "messageIds": [first]})
                 await say(phone, {"type": "read", "messageIds": [first]})
                 await until_told(receiver, first, "enqueued", "delivered", "read")
-            refused = await there.post("/1/messages", json=place.message("ann", text="a\0b"))
-            assert (refused.status_code, "U+0000" in refused.text) == (422, True)
             answer = await there.post("/1/messages", json=place.message("ann"))
             assert answer.status_code == 201, answer.text
             await until_told(receiver, answer.json()["messageId"], "enqueued")
@@ -97,7 +95,7 @@ def test_a_database_that_is_away_is_named_and_waited_for(
             await place.user("ann")
             receiver = await place.receiver("json")
             mortal_postgres.kill()
-            assert "database" in await answered(place.http, 503)
+            assert "database: " in await answered(place.http, 503)
             refused = await place.http.post("/1/messages", json=place.message("ann"))
             assert refused.status_code == 503
             mortal_postgres.start()

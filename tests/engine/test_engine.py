@@ -8,7 +8,7 @@ from tests.engine.world import Run, Tell, World
 
 from homing.engine import loop
 from homing.engine.intake import WORTH_A_BATCH
-from homing.errors import CommitUnknown, HomingError, Unavailable
+from homing.errors import CommitUnknown, HomingError, NotAcceptable, Unavailable
 from homing.lifecycle.dispatch import Read
 from homing.model import CommandKind
 from homing.store.batch import Accepted, Batch, CommandDone, Committed, Note, Occurrence
@@ -83,6 +83,18 @@ def test_a_poisoned_item_costs_only_itself(story: Tell) -> None:
         assert answers[4].http_status == 500
         assert all(isinstance(answer, Accepted) for answer in answers[:4] + answers[5:])
         assert [accept for batch in world.ledger.batches for accept in batch.accepts] == good
+
+    story(told)
+
+
+def test_what_the_store_says_is_the_senders_fault_is_told_as_that(story: Tell) -> None:
+    """A text that one store cannot hold is refused like any other value that is not allowed."""
+
+    async def told(world: World) -> None:
+        world.script(NotAcceptable("a text may not contain U+0000"))
+        with pytest.raises(NotAcceptable, match=r"U\+0000"):
+            await world.engine.accept(to_accept())
+        assert isinstance(await world.engine.accept(to_accept()), Accepted)
 
     story(told)
 

@@ -96,6 +96,12 @@ class Database:
         try:
             self._hot = await self._pool(self._sizes[0], _HOT)
             self._look = await self._pool(self._sizes[1], _LOOK)
+            for pool in (
+                self._hot,
+                self._look,
+            ):  # a pool opens none by itself: it would shout each time it cannot
+                async with pool.acquire(timeout=_CONNECT_S):
+                    pass
         except (*_DOWN, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self.close()
             raise Unavailable(f"the database cannot be used: {error}") from error
@@ -162,7 +168,7 @@ class Database:
 
     async def _pool(self, size: int, settings: Mapping[str, str]) -> Any:
         return await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=size, connection_class=_Connection, command_timeout=_ANSWER_S,
+            self._dsn, min_size=0, max_size=size, connection_class=_Connection, command_timeout=_ANSWER_S,
             timeout=_CONNECT_S, server_settings=dict(settings), max_inactive_connection_lifetime=600,
         )  # fmt: skip
 
