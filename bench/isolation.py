@@ -43,8 +43,8 @@ async def isolation(sizes: Sizes, folder: Path) -> list[Figure]:
         figure(f"{at}, all well: p99 ms", "", base_ms),
         figure(f"{at}, 30 % hang, 10 % answer 503: p99 ms", "", _p99_ms(sick)),
         figure("p99 beside the sick, as a multiple of that without", "≤ 2", _p99_ms(sick) / base_ms),
-        figure(f"the same, first {begin}: none rests", "≤ 2", _p99_ms(first) / base_ms),
-        figure(f"the same, after {begin}: most rest", "≤ 2", _p99_ms(then) / base_ms),
+        figure(f"the same, first {begin}: those that hang are tried", "≤ 2", _p99_ms(first) / base_ms),
+        figure(f"the same, after {begin}: all the sick rest", "≤ 2", _p99_ms(then) / base_ms),
         figure(f"sick endpoints that rest at the end, of {hanging + failing}", "all", resting),
     ]
 
