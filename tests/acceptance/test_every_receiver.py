@@ -56,6 +56,7 @@ def test_an_endpoint_that_is_gone_is_disabled_enabled_and_told_what_it_missed(ru
             second = await place.send("nobody")
             await until_told(other, second, "IdentifierNotFound")
             assert [told(one)[0] for one in gone.caught] == [first]
+            await shown(place, f"{path}/dead/groups", lambda it: it["items"])  # settled after it was disabled
             await gone.becomes("ok")
             enabled = (await place.http.post(f"{path}/enable", json={"replayMissed": True})).json()
             assert (enabled["state"], enabled["missed"]["dead"]) == ("active", 1)
