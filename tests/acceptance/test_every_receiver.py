@@ -247,7 +247,9 @@ def test_one_callback_is_told_again_by_its_webhook_id(run: Run, node: Served) ->
             message = await place.send("nobody")
             [first] = await until_told(receiver, message, "IdentifierNotFound")
             # What is still owed for the first time is passed over by a replay, so its settle is waited for.
-            await shown(place, f"/1/messages/{message}/callbacks", lambda it: it["items"][0]["state"] == "done")
+            await shown(
+                place, f"/1/messages/{message}/callbacks", lambda it: it["items"][0]["state"] == "done"
+            )
             wish = {"webhookId": first.headers["webhook-id"]}
             begun = (await place.http.post(f"/1/messages/{message}/callbacks/replay", json=wish)).json()
             job = await ended(place, begun["jobId"])
