@@ -27,12 +27,9 @@ needs_postgres = pytest.mark.usefixtures("server")
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Have a PostgreSQL: the one that HOMING_TEST_POSTGRES names, or the tests' own; without either they are left out."""
+    """Have a PostgreSQL: the one that HOMING_TEST_POSTGRES names, or the tests' own."""
     if not databases.is_named():
-        try:
-            postgres = request.getfixturevalue("postgres")
-        except pytest.FixtureLookupError:
-            pytest.skip("HOMING_TEST_POSTGRES names no server")
+        postgres = request.getfixturevalue("postgres")
         databases.use(postgres.dsn("postgres", superuser=True))
     yield
     databases.drop_template()
