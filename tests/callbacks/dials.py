@@ -199,7 +199,6 @@ class WatchedTransfer(Transfer):
     def __init__(self, view: EndpointView, *rest: Any) -> None:
         super().__init__(view, *rest)
         self.curl.setopt(pycurl.DOH_URL, self.doh_url)
-        self.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
         self.curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_ALL & ~pycurl.PROTO_FILE)
         if self.resolve:
             self.curl.setopt(pycurl.RESOLVE, self.resolve)
@@ -260,6 +259,7 @@ async def bench(
     *,
     transfer: type[WatchedTransfer] = WatchedTransfer,
     plug: Plug | None = None,
+    names_kept_s: int = 0,
 ) -> AsyncIterator[Bench]:
     """Open a bench; its certificates are made in a folder."""
     policy = policy or Witness()
@@ -271,7 +271,7 @@ async def bench(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("homing.callbacks.sender.Transfer", watched)
         dialler_is(journal.make_socket, patch)
-        box = Outbox(policy, Limits(ca_file=made.ca_file))
+        box = Outbox(policy, Limits(ca_file=made.ca_file, names_kept_s=names_kept_s))
         try:
             yield Bench(box, journal, resolver)
         finally:

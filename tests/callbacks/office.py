@@ -58,8 +58,10 @@ class FakeSender:
         self.tries: list[Try] = []
         self.open: list[Job] = []
         self.most_open = 0
+        self.submits = 0
 
     def submit(self, jobs: Sequence[Job]) -> None:
+        self.submits += 1
         for job in jobs:
             headers = dict(line.split(": ", 1) for line in job.headers)
             seen = Try(

@@ -81,6 +81,28 @@ def test_more_than_fits_in_memory_is_taken_over_bit_by_bit(
     run(story())
 
 
+def test_what_many_endpoints_claim_at_a_time_is_begun_at_a_time(run: Run) -> None:
+    """Claims that the store answers together start their tries together, however many endpoints they are for."""
+    endpoints = 30
+
+    async def story() -> None:
+        async with office() as place:
+            for _ in range(endpoints):
+                await place.add_endpoint()
+            place.sender.answer = script(*[Answer(500)] * endpoints)
+            await place.send()
+            await place.quiet()
+            place.sender.answer = lambda _: None
+            before = place.sender.submits
+            place.clock.push(5_000)
+            await until(lambda: len(place.sender.open) == endpoints)
+            assert place.sender.submits - before <= endpoints // 3
+            while place.sender.open:
+                place.sender.let_go()
+
+    run(story())
+
+
 def test_a_graceful_stop_waits_for_tries_and_gives_the_rest_back(tmp_path: Path, run: Run) -> None:
     """What is under way ends and is settled; what waits is due at once for the next process, no try spent."""
 

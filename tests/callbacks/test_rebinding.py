@@ -3,6 +3,7 @@
 HOMING_CHAOS=full draws 100,000 schedules instead of 1,000.
 """
 
+import asyncio
 import os
 import random
 import socket
@@ -194,5 +195,32 @@ def test_a_kept_connection_stays_with_the_address_that_was_judged(run: Run, tmp_
                 assert (done.status, done.error) == (status, error)
             assert receiver.connections == 1
             assert at.journal.told() == ({0: {"127.0.0.1", "127.0.0.2"}}, {0: {"127.0.0.1"}})
+
+    run(main())
+
+
+def test_a_name_that_was_looked_up_is_forgotten_in_time(run: Run, tmp_path: Path) -> None:
+    """What a name meant is used again while it is new, and by nobody once it is old: not even first thing after a pause."""
+    kept_s = 1
+
+    async def main() -> None:
+        async with (
+            zoo() as receiver,
+            bench(
+                tmp_path,
+                lambda _, time: [Reply(["127.0.0.1"]), Reply(["127.0.0.2"])][time],
+                Witness(["127.0.0.1/32"]),
+                plug=socket.socket,
+                names_kept_s=kept_s,
+            ) as at,
+        ):
+            url = parse_url(receiver.url("last", "moved.example"))
+            first, second = [*await at.send([(0, url)]), *await at.send([(1, url)])]
+            assert (first.status, second.status, receiver.connections) == (200, 200, 2)
+            asked = at.resolver.look_ups
+            await asyncio.sleep(1.1 * kept_s)
+            ended = await at.send([(n, url) for n in range(2, 6)])
+            assert {done.error for done in ended} == {Outcome.REFUSED_BY_GUARD}
+            assert (at.resolver.look_ups > asked, receiver.connections) == (True, 2)
 
     run(main())

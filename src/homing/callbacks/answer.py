@@ -10,7 +10,7 @@ from typing import Final
 
 from homing.callbacks.limits import Limits
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}[ \r\n]")
+_BEGINNING: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}[ \r\n]")
 _EMPTY_LINES: Final = (b"\r\n", b"\n")
 _LOCATION_CHARS: Final = 2_048
 _STOP: Final = -1
@@ -26,16 +26,21 @@ class _Part(Enum):
     """The answer's own head is whole; trailers may follow its body, are counted, and say nothing."""
 
 
+_STATUS_LINE, _HEADERS, _TRAILERS = _Part  # asked for at every line, and found faster than as the class's
+
+
 class Answer:
     """One answer at a time; `clear` before the next. `header` and `body` are libcurl's callbacks."""
 
     __slots__ = (
         *("excess", "has_begun", "is_too_long", "kept", "location", "retry_after"),
         *("_body_bytes", "_header_bytes", "_header_lines", "_informational", "_is_informational", "_limits", "_part"),
+        *("_most_bytes", "_most_lines"),
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._most_bytes, self._most_lines = limits.header_bytes, limits.header_lines
         self.clear()
 
     def clear(self) -> None:
@@ -51,26 +56,33 @@ class Answer:
         """What was beyond the limits or the grammar of heads, so that there is no answer; empty: nothing was."""
         self.is_too_long = False
         """The body was cut; the status counts."""
-        self._part = _Part.STATUS_LINE
+        self._part = _STATUS_LINE
         self._is_informational = False
         self._informational = self._header_bytes = self._header_lines = self._body_bytes = 0
 
     @property
+    def is_whole(self) -> bool:
+        """Nothing is wrong with what came, if it ended where it should."""
+        return self._part is _TRAILERS and not self.excess
+
+    @property
     def has_whole_head(self) -> bool:
         """The status line, the headers and the empty line behind them came, and not of a 1xx only."""
-        return self._part is _Part.TRAILERS
+        return self._part is _TRAILERS
 
     def header(self, line: bytes) -> int | None:
         """Take a line: of a head, status line and empty line too, or a trailer."""
         self._header_bytes += len(line)
         self._header_lines += 1
-        if self._header_bytes > self._limits.header_bytes or self._header_lines > self._limits.header_lines:
+        if self._header_bytes > self._most_bytes or self._header_lines > self._most_lines:
             return self._stop("headers")
-        if self._part is not _Part.HEADERS:
-            return self._begin(line) if self._part is _Part.STATUS_LINE else None
+        if self._part is not _HEADERS:
+            return self._begin(line) if self._part is _STATUS_LINE else None
         first = line[0]
         if first in b"\r\n":
             return self._end(line)
+        if first not in b"RrLl":
+            return None
         if first in b"Rr" and line[:12].lower() == b"retry-after:":
             value = line[12:].strip().decode("latin-1")
             self.retry_after = value if self.retry_after is None else f"{self.retry_after}\n{value}"
@@ -92,8 +104,8 @@ class Answer:
 
     def _begin(self, line: bytes) -> int | None:
         self.has_begun = True
-        self._part = _Part.HEADERS
-        if _STATUS_LINE.match(line) is None:
+        self._part = _HEADERS
+        if _BEGINNING.match(line) is None:
             return self._stop("no status line")
         self._is_informational = line.startswith(b"1", 9)
         if not self._is_informational:
@@ -112,7 +124,7 @@ class Answer:
             return self._stop("a bare carriage return")
         if self._is_informational:
             self.retry_after = self.location = None  # what it says is not the answer's
-        self._part = _Part.STATUS_LINE if self._is_informational else _Part.TRAILERS
+        self._part = _STATUS_LINE if self._is_informational else _TRAILERS
         return None
 
     def _stop(self, excess: str) -> int:

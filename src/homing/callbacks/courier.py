@@ -65,7 +65,7 @@ class Courier:
         self._may_start_try = may_start
         self._waits_for_term: asyncio.TimerHandle | None = None
         self._lanes = lanes = Lanes(max_per_endpoint, max_in_flight, self._furnish)
-        self._leftovers = Leftovers(ledger, lanes, clock, self._kick, self._stored)
+        self._leftovers = Leftovers(ledger, lanes, clock, self._kick_soon, self._stored)
         self._doctor = Doctor(
             lanes, self._leftovers, ledger, changes, directory, clock,
             kick=self._kick, probe=self._probe, chance=chance,
@@ -74,6 +74,7 @@ class Courier:
         self._in_flight = 0
         self._unsettled = 0
         self._held_back = 0
+        self._kick_is_due = False
         self._is_stopping = False
         self._landed = asyncio.Event()
         self._chores = Chores()
@@ -235,6 +236,16 @@ class Courier:
         if lanes.stranded:
             self._doctor.clear_stranded()
         self._leftovers.look()
+
+    def _kick_soon(self) -> None:
+        """Kick once for all that the store answers in this turn of the loop: hundreds of endpoints claim at a time."""
+        if not self._kick_is_due:
+            self._kick_is_due = True
+            asyncio.get_running_loop().call_soon(self._kick_now)
+
+    def _kick_now(self) -> None:
+        self._kick_is_due = False
+        self._kick()
 
     def _wait_for_term(self) -> None:
         """Begin nothing until this node knows again that what it holds stays its own."""

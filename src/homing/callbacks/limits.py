@@ -31,6 +31,8 @@ class Limits(NamedTuple):
     """Connections kept open, busy and idle: below the working set the pool churns (PROTOTYPE.md §6)."""
     idle_handles: int = 4_096
     """libcurl handles kept for endpoints that nothing is sent to just now, a few KiB each."""
+    names_kept_s: int = 60
+    """How long the addresses a name was found to have are used again for new connections; 0: never."""
     ca_file: str | None = None
     """Trusted certificate authorities, PEM; None takes the system's."""
 

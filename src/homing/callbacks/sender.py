@@ -17,6 +17,7 @@ from homing.callbacks.poller import Poller
 from homing.callbacks.transfer import Transfer
 from homing.callbacks.verdict import Outcome
 
+_CLEARINGS = 12  # so often names are cleared while one is kept: a twelfth of its time may be too much
 _SPARE_FILES = 256  # the store, the server's own sockets below their own limit, logs, a pipe or two
 
 
@@ -59,6 +60,7 @@ class Sender:
         self._unsendable: list[Done] = []
         self._opened: list[socket.socket] = []
         self._reap_is_due = False
+        self._clear_names_at = 0.0
         self._closed = False
         self._poller = Poller(loop, self._ready, self._deadline)
         self._multi: Any = pycurl.CurlMulti()
@@ -68,6 +70,8 @@ class Sender:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Start every job now; each comes back through ``on_done``."""
+        # Until one that does has ended, all clear the names: after an idle hour nothing may go where a name led then.
+        clears_names = self._loop.time() >= self._clear_names_at
         for job in jobs:
             pool = self._pools.get(job.endpoint.id)
             if pool is None or pool.view is not job.endpoint:
@@ -85,6 +89,8 @@ class Sender:
                     Done(job, 0, Outcome.OURS, str(fault), None, b"", None, Phases(0, 0, 0, 0, 0))
                 )
                 continue
+            if clears_names:
+                transfer.clear_names()
             self._active[transfer.curl] = transfer, pool
             self._multi.add_handle(transfer.curl)
         self.in_flight += len(jobs)
@@ -179,6 +185,8 @@ class Sender:
 
     def _take_out(self, curl: Any, code: int, text: str) -> Done:
         transfer, pool = self._active.pop(curl)
+        if transfer.clears_names and code == 0:
+            self._clear_names_at = self._loop.time() + self._limits.names_kept_s / _CLEARINGS
         self._multi.remove_handle(curl)
         done = transfer.finish(code, text)
         if pool.retired:

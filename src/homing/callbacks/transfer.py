@@ -41,8 +41,9 @@ class Transfer:
     """A handle for one endpoint; used by one try at a time. ``opened`` collects sockets the sender is to close."""
 
     __slots__ = (
-        *("curl", "view", "job"),
+        *("curl", "view", "job", "clears_names"),
         *("_policy", "_opened", "_host", "_target", "_answer", "_dialled", "_refused", "_fault", "_spent_us"),
+        "_names_kept_s",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,8 @@ class Transfer:
         set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         set_option(pycurl.HTTP_CONTENT_DECODING, 0)
         set_option(pycurl.USERAGENT, view.user_agent)
+        self._names_kept_s = limits.names_kept_s
+        self._leave_names()
         set_option(pycurl.NOSIGNAL, 1)
         set_option(_QUICK_EXIT, 1)
         set_option(pycurl.TIMEOUT_MS, self._timeout_ms)
@@ -90,6 +93,14 @@ class Transfer:
         set_option(pycurl.WRITEFUNCTION, self._answer.body)
         self._target: str | None = None
         self._clear()
+
+    def clear_names(self) -> None:
+        """Have the coming try use no address of a name that is too old, and libcurl forget all such at its end.
+
+        Left to itself libcurl walks through all it knows at the end of every transfer, to forget what is old.
+        """
+        self.clears_names = True
+        self.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, self._names_kept_s)
 
     def load(self, job: Job) -> None:
         """Take a try; raises ValueError, TypeError or pycurl.error for what no request can hold, and stays usable."""
@@ -127,11 +138,13 @@ class Transfer:
         job, get_info = self.job, self.curl.getinfo
         assert job is not None
         answer = self._answer
-        error = self._judge(code, text)
-        name_us, connect_us, tls_us = (
-            get_info(pycurl.NAMELOOKUP_TIME_T), get_info(pycurl.CONNECT_TIME_T), get_info(pycurl.APPCONNECT_TIME_T)
-        )  # fmt: skip
+        error = None if code == 0 and answer.is_whole else self._judge(code, text)
+        connect_us = get_info(pycurl.CONNECT_TIME_T)
+        name_us = tls_us = 0
+        if connect_us or error is not None:  # else a connection that was kept
+            name_us, tls_us = get_info(pycurl.NAMELOOKUP_TIME_T), get_info(pycurl.APPCONNECT_TIME_T)
         address = get_info(pycurl.PRIMARY_IP)
+        at_ms = self._at_ms
         done = Done(
             job,
             get_info(pycurl.RESPONSE_CODE),
@@ -141,16 +154,20 @@ class Transfer:
             answer.kept,
             address or self._dialled,
             Phases(
-                self._at_ms(name_us),
-                self._at_ms(connect_us),
-                self._at_ms(tls_us),
+                at_ms(name_us) if name_us else 0,
+                at_ms(connect_us) if connect_us else 0,
+                at_ms(tls_us) if tls_us else 0,
                 # libcurl notes a first byte also where connecting failed and none came.
-                self._at_ms(get_info(pycurl.STARTTRANSFER_TIME_T)) if answer.has_begun else 0,
-                self._at_ms(get_info(pycurl.TOTAL_TIME_T)),
+                at_ms(get_info(pycurl.STARTTRANSFER_TIME_T)) if answer.has_begun else 0,
+                at_ms(get_info(pycurl.TOTAL_TIME_T)),
             ),
             answer.location,
-            self._reached(name_us, connect_us, tls_us, is_connected=bool(address)),
+            Reached.ANSWER
+            if answer.has_begun
+            else self._reached(name_us, connect_us, tls_us, is_connected=bool(address)),
         )
+        if self.clears_names:
+            self._leave_names()
         if self._spent_us:
             self.curl.setopt(pycurl.FRESH_CONNECT, 0)
             self.curl.setopt(pycurl.TIMEOUT_MS, self._timeout_ms)
@@ -160,6 +177,10 @@ class Transfer:
     def close(self) -> None:
         """Free the handle; its connections stay in the pool."""
         self.curl.close()
+
+    def _leave_names(self) -> None:
+        self.clears_names = False
+        self.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, -1 if self._names_kept_s else 0)
 
     def _clear(self) -> None:
         self.job = None
@@ -174,7 +195,7 @@ class Transfer:
         return max(1, round(self.view.timeout_s * 1000))  # 0 would be for ever
 
     def _at_ms(self, phase_us: int) -> int:
-        return (phase_us + self._spent_us) // 1000 if phase_us else 0
+        return (phase_us + self._spent_us) // 1000
 
     def _judge(self, code: int, text: str) -> Outcome | None:
         """Return why the exchange is not complete; None when it is."""
@@ -205,8 +226,7 @@ class Transfer:
         return text or "the answer ended before its headers did"
 
     def _reached(self, name_us: int, connect_us: int, tls_us: int, *, is_connected: bool) -> Reached:
-        if self._answer.has_begun:
-            return Reached.ANSWER
+        """Say how far a try came that no answer began to."""
         if connect_us:
             return Reached.READY if tls_us or self.view.url.scheme == "http" else Reached.CONNECTION
         if is_connected:
