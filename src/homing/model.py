@@ -34,6 +34,11 @@ def message_of(key: bytes) -> MessageId:
     return MessageId(key[:16])
 
 
+def first_id(at_ms: int) -> bytes:
+    """Return the least UUIDv7 of an instant: its first 48 bits are the ms (RFC 9562 §5.7)."""
+    return min(max(at_ms, 0), 2**48 - 1).to_bytes(6, "big") + bytes(10)
+
+
 def is_incoming(key: bytes) -> bool:
     """Say whether a key names an incoming message rather than a dispatch."""
     return key[16:18] == b"\xff\xff"

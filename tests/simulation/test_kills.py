@@ -14,7 +14,7 @@ from homing.lifecycle.dispatch import PushAccepted, Read, Received
 from homing.model import Endpoint
 from homing.store.batch import Occurrence
 from homing.store.sqlite import SqliteStore
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 
 PROCESSES = 5
 EACH_S = 1_000

@@ -16,7 +16,7 @@ from homing.callbacks.judge import Judge
 from homing.store.batch import Attempt, Settle
 from homing.store.port import Claimed
 from homing.store.sqlite import claims
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 
 HOUR_S = 3_600
 SWEEP_S = 3 * HOUR_S
@@ -166,7 +166,7 @@ def _claim_the_oldest(
     oldest = "SELECT key, endpoint, pending, tries, job FROM lane WHERE endpoint = ? AND due <= ? ORDER BY key LIMIT 1"
     rows: list[tuple[bytes, int, int, int, int]] = fetch(connection, oldest, (endpoint, now_ms))
     connection.executemany(claims._SQL["hold_lane"], [(row[0], endpoint, epoch) for row in rows])
-    return Claimed(claims._works(connection, rows), claims._next_due(connection, endpoint))
+    return Claimed(claims.works(connection, rows), claims._next_due(connection, endpoint))
 
 
 @pytest.mark.parametrize("is_planted", [False, True])

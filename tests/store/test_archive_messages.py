@@ -219,7 +219,7 @@ def test_a_walk_goes_on_until_the_page_is_full_or_nothing_is_left(
     with_store: WithStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A filter without an index finds the same however small the slices are, across applications too."""
-    monkeypatch.setattr("homing.store.sqlite.archive_messages._SLICE", 3)
+    monkeypatch.setattr("homing.store.archive.messages._SLICE", 3)
 
     async def story(store: Store) -> None:
         apps = [await add_app(store), await add_app(store)]

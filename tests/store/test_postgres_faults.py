@@ -18,7 +18,7 @@ from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, dispatch_key
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Settle, Verdict
-from homing.store.postgres import archive
+from homing.store.postgres import archive, archive_feed
 from homing.store.postgres.partitions import WEEK_MS
 from homing.store.views import FeedPage, MessageQuery
 
@@ -242,8 +242,7 @@ def test_a_feed_that_heeds_no_transaction_is_caught(
     database: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same orders show the planted bug: a feed up to now misses what commits late."""
-    blind = {**archive._SQL, "oldest_transaction": "SELECT NULL::bigint"}
-    monkeypatch.setattr(archive, "_SQL", blind)
+    monkeypatch.setattr(archive, "line", lambda until_ms, _running_ms: archive_feed.line(until_ms, None))
 
     async def story() -> None:
         assert await follow_two_commits(database)

@@ -15,7 +15,9 @@ from homing.model import Body, Endpoint
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Occurrence, Verdict
 from homing.store.changes import DeleteEndpoint
 from homing.store.port import Store
-from homing.store.postgres import PostgresStore, ledger, registry_endpoints
+from homing.store.postgres import PostgresStore, ledger
+from homing.store.postgres.rows import hold
+from homing.store.registry import endpoints
 
 pytestmark = needs_postgres
 
@@ -188,7 +190,7 @@ async def delete_beside_accepts(database: str, clock: StillClock) -> list[str]:
 
         async def delete(connection: Any, uid: str = endpoint.uid) -> Any:
             change = DeleteEndpoint(town.app, uid)
-            return await registry_endpoints.delete_endpoint(connection, change, clock.ms)
+            return await hold(connection, endpoints.delete_endpoint(change, clock.ms))
 
         await play(database, order, [delete, commit(b, Batch(accepts=[accept]))], is_gated)
         if await lanes_of(b, endpoint.id):

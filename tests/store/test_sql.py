@@ -11,7 +11,7 @@ from homing.store import sql
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
-@pytest.mark.parametrize("file", ["archive", "registry"])
+@pytest.mark.parametrize("file", ["archive", "operations", "registry", "replays"])
 def test_every_statement_has_a_reason(store: Literal["sqlite", "postgres"], file: str) -> None:
     """After its name stands a comment, and a statement follows."""
     for name, text in sql.load(store, file).items():
@@ -32,11 +32,21 @@ def test_blocks_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(sql.load("sqlite", "some")) == {"a", "b"}
 
 
-def test_both_stores_answer_the_same_questions() -> None:
-    """A statement of the registry that one has the other has too, but for those that only take a lock."""
-    here, there = set(sql.load("sqlite", "registry")), set(sql.load("postgres", "registry"))
-    assert here <= there
-    assert all(name.startswith(("lock_", "keep_")) for name in there - here)
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("archive", {"first_accept_from", "first_from", "oldest_transaction"}),
+        ("operations", set[str]()),
+        ("registry", set[str]()),
+        ("replays", {"drop_dead", "redeem", "replay_lane"}),
+    ],
+)
+def test_both_stores_answer_the_same_questions(file: str, own: set[str]) -> None:
+    """What a dialogue may ask both have, but for those that only take a lock, and those that one store asks itself."""
+    here, there = set(sql.load("sqlite", file)), set(sql.load("postgres", file))
+    assert own <= here ^ there
+    assert here - own <= there
+    assert all(name.startswith(("lock_", "keep_")) for name in there - here - own)
 
 
 @needs_postgres

@@ -26,6 +26,7 @@ from homing.phone_numbers import e164
 from homing.store.batch import (
     Accept,
     Accepted,
+    Batch,
     Changed,
     CommandWork,
     Committed,
@@ -37,6 +38,7 @@ from homing.store.batch import (
     Occurrence,
     Recorded,
     Result,
+    Verdict,
 )
 
 WAKE_LATER_MS = 5_000
@@ -355,3 +357,17 @@ def _bits(events: Iterable[tuple[int, int, int]]) -> int:
     for n, _status, _at_ms in events:
         bits |= 1 << (n - 1)
     return bits
+
+
+def look_ahead(committed: Committed, batch: Batch) -> None:
+    """Say when what this batch put off falls due."""
+    committed.settled = batch.settles
+    for outcome in batch.settles:
+        if outcome.verdict in {Verdict.RETRY, Verdict.WAIT}:
+            earliest = committed.lanes_due.get(outcome.endpoint)
+            if earliest is None or outcome.retry_at_ms < earliest:
+                committed.lanes_due[outcome.endpoint] = outcome.retry_at_ms
+    for done in batch.commands_done:
+        at_ms = done.retry_at_ms
+        if at_ms is not None and (committed.next_command_ms is None or at_ms < committed.next_command_ms):
+            committed.next_command_ms = at_ms

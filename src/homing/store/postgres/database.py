@@ -14,6 +14,7 @@ import asyncpg
 
 from homing.clock import Clock
 from homing.errors import CommitUnknown, NotAcceptable, Unavailable
+from homing.store.dialogue import Again
 from homing.store.postgres.store_clock import StoreClock
 
 T = TypeVar("T")
@@ -30,10 +31,6 @@ _FULL_AGAIN_S: Final = 30
 _ANSWER_S: Final = 10.0
 """A server that has not answered after so long is as good as gone."""
 _CONNECT_S: Final = 5.0
-
-
-class Again(Exception):
-    """Another node was faster; the same work finds what that one did."""
 
 
 _AGAIN: Final = (

@@ -13,11 +13,11 @@ import msgspec
 from homing.errors import HomingError, NotFound
 from homing.lifecycle.dispatch import State
 from homing.model import App, FallbackSettings
-from homing.store.batch import Accept, Accepted, Batch, Committed, Facts, Idempotency, Result, Verdict
-from homing.store.fold import Addressed, Fold, Loaded, Target
+from homing.store.batch import Accept, Accepted, Batch, Committed, Facts, Idempotency, Result
+from homing.store.dialogue import Again
+from homing.store.fold import Addressed, Fold, Loaded, Target, look_ahead
 from homing.store.postgres import settles
 from homing.store.postgres.answers import Keys, replayed
-from homing.store.postgres.database import Again
 from homing.store.postgres.lanes import Lanes, Outcomes, settle
 from homing.store.postgres.positions import Positions
 from homing.store.sql import load
@@ -93,7 +93,7 @@ class Transaction:
         committed.lanes[:0] = works
         for endpoint in due:
             committed.lanes_due.setdefault(endpoint, self._now_ms)
-        _look_ahead(committed, batch)
+        look_ahead(committed, batch)
         return committed
 
     def _new(self, answers: Sequence[object], apps: dict[int, App]) -> Iterable[Accept]:
@@ -265,17 +265,3 @@ class Transaction:
 def _last_of_each(sms: Sequence[tuple[str, str, bytes, int]]) -> list[tuple[str, str, bytes, int]]:
     """One statement may not write a row twice: the last word counts, as if they were written one by one."""
     return list({row[:2]: row for row in sms}.values())
-
-
-def _look_ahead(committed: Committed, batch: Batch) -> None:
-    """Say when what this batch put off falls due."""
-    committed.settled = batch.settles
-    for outcome in batch.settles:
-        if outcome.verdict in {Verdict.RETRY, Verdict.WAIT}:
-            earliest = committed.lanes_due.get(outcome.endpoint)
-            if earliest is None or outcome.retry_at_ms < earliest:
-                committed.lanes_due[outcome.endpoint] = outcome.retry_at_ms
-    for done in batch.commands_done:
-        at_ms = done.retry_at_ms
-        if at_ms is not None and (committed.next_command_ms is None or at_ms < committed.next_command_ms):
-            committed.next_command_ms = at_ms

@@ -12,31 +12,20 @@ from typing import Any, Final
 import msgspec
 
 from homing.errors import Unavailable
-from homing.model import App, Credentials, Device, Endpoint, Job, Listener, Token, User
+from homing.store.archive import feed
 from homing.store.batch import Idempotency
 from homing.store.changes import Change
 from homing.store.port import Applied
 from homing.store.postgres.answers import Keys, recall
+from homing.store.postgres.archive_feed import readable_end
 from homing.store.postgres.change_log import is_told, pack, unpack
-from homing.store.postgres.database import Database
-from homing.store.postgres.registry_make import make_change
+from homing.store.postgres.rows import PostgresAsked, hold
+from homing.store.registry.listeners import Ends
+from homing.store.registry.make import make_change
+from homing.store.registry.questions import RegistryQuestions
 from homing.store.sql import load
-from homing.store.sqlite.nouns import (
-    as_json,
-    to_app,
-    to_device,
-    to_endpoint,
-    to_job,
-    to_listener,
-    to_token,
-    to_user,
-)
 
-_SQL: Final = load("postgres", "registry")
 _NODES: Final = load("postgres", "nodes")
-_LAST_ID: Final = 2**63 - 1
-
-Watcher = Callable[[Change, object], None]
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -44,15 +33,14 @@ class _Made(msgspec.Struct, frozen=True):
     version: int | None = None
 
 
-class PostgresRegistry:
+class PostgresRegistry(PostgresAsked, RegistryQuestions):
     """Configuration, one transaction per change and per question."""
 
-    _db: Database
     _epoch: int
     _feed_lag_ms: int
 
     def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
+        super().__init__()
         self._heard = 0
         """The version of the registry up to which whoever watches was told."""
         self._own: dict[int, tuple[Change, object]] = {}
@@ -79,7 +67,8 @@ class PostgresRegistry:
                 answer = keys.first(idempotency)
                 if answer is not None:
                     return _Made(Applied(None, answer, replayed=True))
-            value = await make_change(connection, change, now_ms, self._feed_lag_ms)
+            ends = Ends(lambda: readable_end(now_ms, self._feed_lag_ms), feed.head)
+            value = await hold(connection, make_change(change, now_ms, ends))
             answer = None
             if idempotency is not None:
                 answer = b"" if render is None else render(value)
@@ -129,14 +118,6 @@ class PostgresRegistry:
                         self._tell(*told)
             return is_whole
 
-    def _tell(self, change: Change, value: object) -> None:
-        for changed in self._watchers:
-            changed(change, value)
-
-    def watch(self, changed: Watcher) -> None:
-        """See `port.Registry.watch`."""
-        self._watchers.append(changed)
-
     async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
         """See `port.Registry.recall_answer`."""
         return await self._db.look(lambda c: recall(c, idempotency, self._db.clock.now_ms()))
@@ -153,68 +134,3 @@ class PostgresRegistry:
                 await keys.write(connection, now_ms)
 
         await self._db.write(work)
-
-    async def apps(self, after: int, limit: int) -> list[App]:
-        """See `port.Registry.apps`."""
-        return [to_app(row) for row in await self._rows("apps", after, limit)]
-
-    async def app(self, app: int) -> App | None:
-        """See `port.Registry.app`."""
-        return next((to_app(row) for row in await self._rows("app", app)), None)
-
-    async def users(self, app: int, after: str, limit: int) -> list[User]:
-        """See `port.Registry.users`."""
-        return [to_user(row) for row in await self._rows("users", app, after, limit)]
-
-    async def user(self, app: int, folded: str) -> User | None:
-        """See `port.Registry.user`."""
-        return next((to_user(row) for row in await self._rows("user", app, folded)), None)
-
-    async def credentials(self, app_key: str, folded: str) -> Credentials | None:
-        """See `port.Registry.credentials`."""
-        return next((Credentials(*row) for row in await self._rows("credentials", app_key, folded)), None)
-
-    async def endpoints(self, app: int | None) -> list[Endpoint]:
-        """See `port.Registry.endpoints`."""
-        rows = self._rows("endpoints") if app is None else self._rows("endpoints_of_app", app)
-        return [to_endpoint(row) for row in await rows]
-
-    async def endpoint(self, app: int, uid: str) -> Endpoint | None:
-        """See `port.Registry.endpoint`."""
-        return next((to_endpoint(row) for row in await self._rows("endpoint", app, uid)), None)
-
-    async def jobs(self, app: int | None, before: int | None, limit: int) -> list[Job]:
-        """See `port.Registry.jobs`."""
-        last = _LAST_ID if before is None else before
-        return [to_job(row) for row in await self._rows("jobs", app, last, limit)]
-
-    async def job(self, uid: str) -> Job | None:
-        """See `port.Registry.job`."""
-        return next((to_job(row) for row in await self._rows("job", uid)), None)
-
-    async def listeners(self, reach: tuple[int, ...] | None, after: str, limit: int) -> list[Listener]:
-        """See `port.Registry.listeners`."""
-        return [to_listener(row) for row in await self._rows("listeners", as_json(reach), after, limit)]
-
-    async def listener(self, reach: tuple[int, ...] | None, name: str) -> Listener | None:
-        """See `port.Registry.listener`."""
-        return next((to_listener(row) for row in await self._rows("listener", as_json(reach), name)), None)
-
-    async def tokens(self) -> list[Token]:
-        """See `port.Registry.tokens`."""
-        return [to_token(row) for row in await self._rows("tokens")]
-
-    async def token(self, token: str) -> Token | None:
-        """See `port.Registry.token`."""
-        return next((to_token(row) for row in await self._rows("token", token)), None)
-
-    async def device(self, digest: bytes) -> Device | None:
-        """See `port.Registry.device`."""
-        return next((to_device(row) for row in await self._rows("device", digest)), None)
-
-    async def devices(self, recipient: int) -> list[Device]:
-        """See `port.Registry.devices`."""
-        return [to_device(row) for row in await self._rows("devices", recipient)]
-
-    async def _rows(self, name: str, *values: object) -> list[Any]:
-        return await self._db.fetch(_SQL[name], *values)

@@ -8,15 +8,14 @@ import msgspec
 
 from homing.model import uuid_text
 from homing.store.batch import LaneWork, Settle
+from homing.store.operations import TOLD_OTHERWISE, tell_operations
 from homing.store.postgres import claims
 from homing.store.postgres.lanes import Outcomes, settled_rows
-from homing.store.postgres.operations import tell_operations
+from homing.store.postgres.rows import hold
 from homing.store.sql import load
 
 _SQL: Final = load("postgres", "ledger")
 _JOBS: Final = load("postgres", "replays")
-_TOLD_OTHERWISE: Final = frozenset({"endpoint_disabled", "endpoint_gone"})
-"""Why an event is dead without a word of its own to those of kind operations: the disabling is told, once."""
 
 
 async def write(
@@ -52,7 +51,7 @@ async def write(
 async def _tell(connection: Any, buried: Sequence[Settle], now_ms: int) -> list[int]:
     given_up: dict[int, list[Settle]] = defaultdict(list)
     for s in buried:
-        if (s.reason or "gave_up") not in _TOLD_OTHERWISE:
+        if (s.reason or "gave_up") not in TOLD_OTHERWISE:
             given_up[s.endpoint].append(s)
     if not given_up:
         return []
@@ -60,7 +59,7 @@ async def _tell(connection: Any, buried: Sequence[Settle], now_ms: int) -> list[
     for endpoint, app, uid in await connection.fetch(_SQL["endpoint_names"], sorted(given_up)):
         for s in given_up[endpoint]:
             reason = f"{s.reason}: event {s.n} of message {uuid_text(s.key)}"
-            due += await tell_operations(connection, app, "callback.dead", uid, reason, now_ms)
+            due += await hold(connection, tell_operations(app, "callback.dead", uid, reason, now_ms))
     return due
 
 

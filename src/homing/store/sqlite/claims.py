@@ -22,7 +22,7 @@ from homing.model import (
 from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts, Outlook
 from homing.store.port import Claimed
 from homing.store.sql import load
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 
 _SQL: Final = load("sqlite", "claims")
 _Row = tuple[bytes, int, int, int, int]
@@ -81,9 +81,10 @@ def job_uid(connection: apsw.Connection, job: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
-    works = (lane_work(connection, *row) for row in rows)
-    return [work for work in works if work is not None]
+def works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
+    """Gather what couriers need for lanes' pending events, in the rows' order; what a lane was about may be gone."""
+    found = (lane_work(connection, *row) for row in rows)
+    return [work for work in found if work is not None]
 
 
 def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
@@ -99,7 +100,7 @@ def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: 
         lanes.append(LaneWork(DispatchKey(key), endpoint, Facts(*told[0][3:9]), said, tries, job=uid))
     if len(lanes) < len(rows):
         found = {lane.key for lane in lanes}
-        lanes += _works(connection, [row for row in rows if row[0] not in found])
+        lanes += works(connection, [row for row in rows if row[0] not in found])
     return Claimed(lanes, _next_due(connection, endpoint))
 
 
@@ -119,7 +120,7 @@ def claim_by_chance(
         if rows:
             break
     connection.executemany(_SQL["hold_lane"], [(row[0], endpoint, epoch) for row in rows])
-    return Claimed(_works(connection, rows), _next_due(connection, endpoint))
+    return Claimed(works(connection, rows), _next_due(connection, endpoint))
 
 
 def _next_due(connection: apsw.Connection, endpoint: int) -> int | None:
@@ -131,13 +132,13 @@ def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: in
     """See `port.Ledger.adopt_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "orphan_lanes", after, limit, epoch)
     connection.executemany(_SQL["hold_lane"], [(row[0], row[1], epoch) for row in rows])
-    return Stretch(_works(connection, rows), ends_at)
+    return Stretch(works(connection, rows), ends_at)
 
 
 def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch:
     """See `port.Ledger.held_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "held_lanes", after, limit, epoch)
-    return Stretch(_works(connection, rows), ends_at)
+    return Stretch(works(connection, rows), ends_at)
 
 
 def _along(

@@ -24,11 +24,10 @@ from homing.store.batch import (
     Idempotency,
     Occurrence,
     Result,
-    Verdict,
 )
-from homing.store.fold import Addressed, Fold, Loaded, Target
+from homing.store.fold import Addressed, Fold, Loaded, Target, look_ahead
 from homing.store.sql import load
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 from homing.store.sqlite.settles import settle
 
 IDEMPOTENCY_MS: Final = 24 * 3600 * 1000
@@ -88,16 +87,7 @@ class Writer:
         for note in batch.notes:
             fold.writes.history.append((note.key, now_ms, note.code, note.detail))
         self._write(connection, fold)
-        committed.settled = batch.settles
-        for outcome in batch.settles:
-            if outcome.verdict in {Verdict.RETRY, Verdict.WAIT}:
-                earliest = committed.lanes_due.get(outcome.endpoint)
-                if earliest is None or outcome.retry_at_ms < earliest:
-                    committed.lanes_due[outcome.endpoint] = outcome.retry_at_ms
-        for done in batch.commands_done:
-            at_ms = done.retry_at_ms
-            if at_ms is not None and (committed.next_command_ms is None or at_ms < committed.next_command_ms):
-                committed.next_command_ms = at_ms
+        look_ahead(committed, batch)
         return committed
 
     def _finish(self, connection: apsw.Connection, commands: list[CommandDone]) -> None:

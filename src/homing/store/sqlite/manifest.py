@@ -14,7 +14,7 @@ from homing import __version__
 from homing.errors import BackupDamaged, NoSuchStore, Unavailable
 from homing.store.sql import load
 from homing.store.sqlite.directory import DATABASE, sync
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 
 _SQL: Final = load("sqlite", "backup")
 _META: Final = load("sqlite", "meta")

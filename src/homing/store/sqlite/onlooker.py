@@ -16,8 +16,9 @@ import apsw
 
 from homing.errors import Unavailable
 from homing.model import Endpoint
+from homing.store.nouns import to_endpoint
 from homing.store.sql import load
-from homing.store.sqlite.nouns import Row, fetch, to_endpoint
+from homing.store.sqlite.rows import Row, fetch
 
 _SQL: Final = load("sqlite", "onlooker")
 _META: Final = load("sqlite", "meta")

@@ -9,7 +9,7 @@ import apsw
 
 from homing.store.port import Retention
 from homing.store.sql import load
-from homing.store.sqlite.nouns import fetch
+from homing.store.sqlite.rows import fetch
 
 _SQL: Final = load("sqlite", "prune")
 _META: Final = load("sqlite", "meta")

@@ -12,14 +12,13 @@ import msgspec
 
 from homing.model import dispatch_of, is_operation, is_replay, message_of, uuid_text
 from homing.store.batch import LaneWork, Settle, Verdict
+from homing.store.operations import TOLD_OTHERWISE, tell_operations
 from homing.store.sql import load
 from homing.store.sqlite.claims import lane_work
-from homing.store.sqlite.operations import tell_operations
 from homing.store.sqlite.replays import JobCounts
+from homing.store.sqlite.rows import hold
 
 _SQL: Final = load("sqlite", "ledger")
-_TOLD_OTHERWISE: Final = frozenset({"endpoint_disabled", "endpoint_gone"})
-"""Why an event is dead without a word of its own to those of kind operations: the disabling is told, once."""
 
 
 def settle(
@@ -84,7 +83,7 @@ def _clear(
                 connection.execute(_SQL["add_dead"], (dispatch, s.endpoint, s.n, now_ms, reason, bit))
                 connection.execute(_SQL["add_given_up"], (dispatch, s.endpoint, bit))
                 jobs.failed(job)
-                if reason not in _TOLD_OTHERWISE:
+                if reason not in TOLD_OTHERWISE:
                     given_up[s.endpoint].append(s)
         touched.add((s.key, s.endpoint))
     _many(connection, "drop_drained", sorted(touched))
@@ -100,7 +99,7 @@ def _clear(
             continue
         for s in dead:
             reason = f"{s.reason}: event {s.n} of message {uuid_text(s.key)}"
-            due += tell_operations(connection, row[0], "callback.dead", row[1], reason, now_ms)
+            due += hold(connection, tell_operations(row[0], "callback.dead", row[1], reason, now_ms))
     return due
 
 

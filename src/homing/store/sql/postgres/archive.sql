@@ -79,6 +79,17 @@ WHERE m.id >= $1 AND m.id < $2 AND ($3::text IS NULL OR m.ref = $3)
       AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
 ORDER BY m.id DESC LIMIT $7;
 
+-- name: find_in_slice_of_app
+-- The same along one application's own index: a quiet one's slice may span years of the others' messages.
+SELECT m.id FROM message AS m
+WHERE m.app = $5::bigint AND m.id >= $1 AND m.id < $2 AND ($3::text IS NULL OR m.ref = $3)
+  AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
+    SELECT 1 FROM dispatch AS d
+    WHERE d.key >= m.id AND d.key < m.id || '\xffff'
+      AND ($6 IS NULL OR d.recipient IS NULL AND lower(d.identifier) = lower($6 COLLATE "C"))
+      AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
+ORDER BY m.id DESC LIMIT $7;
+
 -- name: identifiers
 -- Whose dispatches these are; an incoming message is its sender's.
 SELECT key, identifier FROM dispatch WHERE key BETWEEN $1 AND $2

@@ -96,15 +96,16 @@ WHERE a.app_key = $1;
 -- A new endpoint is active and hears of every event from this commit on.
 INSERT INTO endpoint(uid, app, kind, url, form, statuses, timestamp_unit, description, state, secret, created_at,
   options, credentials, paused, is_ordered)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active', $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active', $9, $10, $11::text, $12, $13,
+  coalesce(($11::text::json ->> 'ordered')::boolean, TRUE))
 ON CONFLICT DO NOTHING
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
   created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
 
 -- name: set_endpoint
 -- What its owner may change.
-UPDATE endpoint SET url = $3, form = $4, statuses = $5, timestamp_unit = $6, description = $7, options = $8,
-  credentials = $9, paused = $10, is_ordered = $11
+UPDATE endpoint SET url = $3, form = $4, statuses = $5, timestamp_unit = $6, description = $7, options = $8::text,
+  credentials = $9, paused = $10, is_ordered = coalesce(($8::text::json ->> 'ordered')::boolean, TRUE)
 WHERE app = $1 AND uid = $2 AND kind <> 'notify'
 RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
   created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;

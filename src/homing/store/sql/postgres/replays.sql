@@ -28,6 +28,7 @@ SELECT id, kind, statuses FROM endpoint WHERE id = $1 AND app = $2 AND state <> 
 SELECT id, kind, statuses FROM endpoint WHERE id = $1 AND app = $2;
 
 -- name: endpoints
+-- Those of messages' own callbacks.
 SELECT id, kind, statuses FROM endpoint WHERE id = ANY($1::bigint[]) AND app = $2 AND state <> 'disabled';
 
 -- name: hearers

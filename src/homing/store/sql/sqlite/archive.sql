@@ -1,7 +1,7 @@
 -- Questions about messages. A message's dispatches are a range of keys: its id, then 0000 to fffe (ffff: incoming).
 
 -- name: messages_by_id
--- Given as a JSON list of hexadecimal ids; newest first.
+-- A list is given as JSON, keys in it as hexadecimal; newest first.
 SELECT m.id, m.app, m.ref, m.body, m.created_at, m.expires_at
 FROM json_each(?) AS ids CROSS JOIN message AS m ON m.id = unhex(ids.value) ORDER BY m.id DESC;
 
@@ -37,30 +37,30 @@ WHERE ?2 IS NULL OR a.id IN (SELECT value FROM json_each(?2));
 -- name: find_by_recipient
 -- Messages to known users, newest first; the status is that of their own dispatch.
 SELECT DISTINCT substr(d.key, 1, 16) AS id
-FROM json_each(:recipients) AS r CROSS JOIN dispatch AS d INDEXED BY dispatch_recipient ON d.recipient = r.value
-WHERE d.key >= :low AND d.key < :high
-  AND (:ref IS NULL OR d.message_ref = :ref)
-  AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)
-ORDER BY id DESC LIMIT :limit;
+FROM json_each(?5) AS r CROSS JOIN dispatch AS d INDEXED BY dispatch_recipient ON d.recipient = r.value
+WHERE d.key >= ?1 AND d.key < ?2
+  AND (?3 IS NULL OR d.message_ref = ?3)
+  AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)
+ORDER BY id DESC LIMIT ?6;
 
 -- name: find_by_ref
 -- Messages with a sender's own id, newest first; one look into the index for each of its stretches of time.
 WITH RECURSIVE stretch(start) AS (
-  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < :high ORDER BY id DESC LIMIT 1)
+  SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < ?2 ORDER BY id DESC LIMIT 1)
   UNION ALL
   SELECT (SELECT substr(id, 1, 3) FROM message WHERE id < start ORDER BY id DESC LIMIT 1) FROM stretch
-  WHERE start > substr(:low, 1, 3)
+  WHERE start > substr(?1, 1, 3)
 )
 SELECT m.id FROM stretch CROSS JOIN message AS m INDEXED BY message_stretch_ref
-  ON substr(m.id, 1, 3) = stretch.start AND m.ref = :ref
-WHERE m.id >= :low AND m.id < :high
-  AND (:apps IS NULL OR m.app IN (SELECT value FROM json_each(:apps)))
-  AND (:status IS NULL AND :unknown IS NULL OR EXISTS (
+  ON substr(m.id, 1, 3) = stretch.start AND m.ref = ?3
+WHERE m.id >= ?1 AND m.id < ?2
+  AND (?5 IS NULL OR m.app IN (SELECT value FROM json_each(?5)))
+  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
     SELECT 1 FROM dispatch AS d
     WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (:unknown IS NULL OR d.recipient IS NULL AND d.identifier = :unknown COLLATE NOCASE)
-      AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)))
-ORDER BY m.id DESC LIMIT :limit;
+      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
+      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
+ORDER BY m.id DESC LIMIT ?7;
 
 -- name: slice_end
 -- Where a walk back through all messages pauses, so that no question keeps the others waiting.
@@ -68,30 +68,30 @@ SELECT min(id) FROM (SELECT id FROM message WHERE id >= ? AND id < ? ORDER BY id
 
 -- name: slice_end_of_app
 -- The same along one application's own index.
-SELECT min(id) FROM (SELECT id FROM message WHERE app = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?);
+SELECT min(id) FROM (SELECT id FROM message WHERE app = ?4 AND id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3);
 
 -- name: find_in_slice
 -- Messages of one slice, newest first; ``unknown`` is the name of a recipient who is no user.
 SELECT m.id FROM message AS m
-WHERE m.id >= :low AND m.id < :high
-  AND (:apps IS NULL OR m.app IN (SELECT value FROM json_each(:apps)))
-  AND (:status IS NULL AND :unknown IS NULL OR EXISTS (
+WHERE m.id >= ?1 AND m.id < ?2
+  AND (?5 IS NULL OR m.app IN (SELECT value FROM json_each(?5)))
+  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
     SELECT 1 FROM dispatch AS d
     WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (:unknown IS NULL OR d.recipient IS NULL AND d.identifier = :unknown COLLATE NOCASE)
-      AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)))
-ORDER BY m.id DESC LIMIT :limit;
+      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
+      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
+ORDER BY m.id DESC LIMIT ?7;
 
 -- name: find_in_slice_of_app
 -- The same along one application's own index: a quiet one's slice may span years of the others' messages.
 SELECT m.id FROM message AS m INDEXED BY message_app
-WHERE m.app = :app AND m.id >= :low AND m.id < :high
-  AND (:status IS NULL AND :unknown IS NULL OR EXISTS (
+WHERE m.app = ?5 AND m.id >= ?1 AND m.id < ?2
+  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
     SELECT 1 FROM dispatch AS d
     WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (:unknown IS NULL OR d.recipient IS NULL AND d.identifier = :unknown COLLATE NOCASE)
-      AND (:status IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = :status)))
-ORDER BY m.id DESC LIMIT :limit;
+      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
+      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
+ORDER BY m.id DESC LIMIT ?7;
 
 -- name: identifiers
 -- Whose dispatches these are; an incoming message is its sender's.
@@ -165,10 +165,10 @@ CROSS JOIN message AS m ON m.id = substr(d.key, 1, 16) CROSS JOIN app AS a ON a.
 SELECT ids.value, s.key FROM json_each(?2) AS ids CROSS JOIN sms AS s ON s.carrier = ?1 AND s.carrier_id = ids.value;
 
 -- name: feed
--- Events in the order of their commits; the application is the dispatch's.
+-- Events in the order of their commits, up to the last (?2 is no bound: nothing comes behind); the application is the dispatch's.
 SELECT e.position, e.key, d.app, e.n, e.status, e.at, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref
 FROM event AS e INDEXED BY event_position CROSS JOIN dispatch AS d ON d.key = e.key
-WHERE e.position > ? ORDER BY e.position LIMIT ?;
+WHERE e.position > ?1 ORDER BY e.position LIMIT ?3;
 
 -- name: feed_incoming
 -- Messages from devices among them, up to where the events were read.
@@ -176,8 +176,8 @@ SELECT position, id, app, at, identifier, text, channel, in_reply_to FROM incomi
 WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
 
 -- name: feed_head
--- The last position there is, of either kind.
-SELECT max(coalesce((SELECT max(position) FROM event), 0), coalesce((SELECT max(position) FROM incoming), 0));
+-- The last position of either kind up to there.
+SELECT max(coalesce((SELECT max(position) FROM event WHERE position <= ?1), 0), coalesce((SELECT max(position) FROM incoming WHERE position <= ?1), 0));
 
 -- name: first_accept_from
 -- When the first dispatch at or behind a position began; for finding an instant in the feed by halves.

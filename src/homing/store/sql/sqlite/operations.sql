@@ -8,6 +8,6 @@ SELECT id FROM endpoint WHERE app = ? AND kind = 'operations' AND state <> 'disa
 -- The fact, kept until everyone was told.
 INSERT INTO operation(id, app, type, endpoint_uid, reason, at) VALUES (?, ?, ?, ?, ?, ?);
 
--- name: add_lane
+-- name: add_lanes
 -- Born free and due: whoever has room tells it.
-INSERT INTO lane(key, endpoint, pending, due, owner) VALUES (?, ?, 1, ?, 0);
+INSERT INTO lane(key, endpoint, pending, due, owner) SELECT ?1, value, 1, ?3, 0 FROM json_each(?2);

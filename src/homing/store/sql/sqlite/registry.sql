@@ -130,6 +130,12 @@ SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, sta
   created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
 FROM endpoint WHERE id = ?;
 
+-- name: lock_endpoint
+-- The same; it stays as it is, for nobody else writes.
+SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, state, state_reason, secret,
+  created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
+FROM endpoint WHERE id = ?;
+
 -- name: add_notify
 -- One for each application and origin.
 INSERT INTO endpoint(uid, app, kind, url, form, timestamp_unit, state, secret, created_at)
@@ -194,6 +200,10 @@ SELECT id, uid, app, kind, url, form, statuses, timestamp_unit, description, sta
   created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at
 FROM endpoint WHERE app = ? AND kind <> 'notify' ORDER BY id;
 
+-- name: keep_app
+-- It stays, for nobody else writes.
+SELECT 1 FROM app WHERE id = ?;
+
 -- name: add_job
 -- It runs at once.
 INSERT INTO job(uid, app, kind, state, spec, rate, created_at) VALUES (?, ?, 'replay', 'running', ?, ?, ?)
@@ -226,6 +236,11 @@ FROM job WHERE id < ?2 AND (?1 IS NULL OR app = ?1) ORDER BY id DESC LIMIT ?3;
 
 -- name: listener
 -- One listener.
+SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
+FROM listener WHERE reach = ? AND name = ?;
+
+-- name: lock_listener
+-- The same; it stays as it is, for nobody else writes.
 SELECT reach, name, apps, secret, position, holder, lease, held_until, seen_at, created_at
 FROM listener WHERE reach = ? AND name = ?;
 

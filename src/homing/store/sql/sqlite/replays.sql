@@ -8,18 +8,15 @@ SELECT id, app, state, spec, is_walked, cursor FROM job WHERE uid = ?;
 -- In the transaction that opened the lanes.
 UPDATE job SET cursor = ?2, opened = opened + ?3, is_walked = ?4 WHERE id = ?1;
 
--- name: hand_over
--- What waits in another job's lane is told by this one.
-UPDATE job SET opened = opened - ?2 WHERE id = ?1;
+-- name: count_jobs
+-- What became of callbacks, and what another job tells now.
+UPDATE job SET done = done + (n.value ->> 1), failed = failed + (n.value ->> 2), opened = opened - (n.value ->> 3)
+FROM json_each(?) AS n WHERE job.id = n.value ->> 0;
 
--- name: count_job
--- What became of callbacks.
-UPDATE job SET done = done + ?2, failed = failed + ?3 WHERE id = ?1;
-
--- name: end_job
--- Everything it opened has its answer, and there is nothing more to open.
+-- name: end_jobs
+-- Everything they opened has its answer, and there is nothing more to open.
 UPDATE job SET state = 'done', total = opened, ended_at = ?2
-WHERE id = ?1 AND is_walked AND done + failed >= opened AND state IN ('running', 'paused');
+WHERE id IN (SELECT value FROM json_each(?1)) AND is_walked AND done + failed >= opened AND state IN ('running', 'paused');
 
 -- name: endpoint
 -- Whom to tell; a disabled one is told nothing.
@@ -28,6 +25,11 @@ SELECT id, kind, statuses FROM endpoint WHERE id = ? AND app = ? AND state <> 'd
 -- name: any_endpoint
 -- For counting: what a disabled one would be told, were it enabled.
 SELECT id, kind, statuses FROM endpoint WHERE id = ? AND app = ?;
+
+-- name: endpoints
+-- Those of messages' own callbacks.
+SELECT id, kind, statuses FROM endpoint
+WHERE id IN (SELECT value FROM json_each(?1)) AND app = ?2 AND state <> 'disabled';
 
 -- name: hearers
 -- Whoever hears of an application's messages.
@@ -53,33 +55,41 @@ SELECT d.key, d.notify_endpoint FROM json_each(?1) AS ids CROSS JOIN dispatch AS
   ON d.key BETWEEN unhex(ids.value || '0000') AND unhex(ids.value || 'fffd') WHERE d.key > ?2 ORDER BY d.key LIMIT ?3;
 
 -- name: events
--- Of one dispatch.
-SELECT n, status, at FROM event WHERE key = ? ORDER BY n;
+-- Of these dispatches.
+SELECT e.key, e.n, e.status, e.at FROM json_each(?) AS keys CROSS JOIN event AS e ON e.key = unhex(keys.value)
+ORDER BY e.key, e.n;
 
 -- name: settled
--- What an endpoint was told of one dispatch, and what was given up.
-SELECT done, dead FROM settled WHERE key = ? AND endpoint = ?;
+-- What endpoints were told of these dispatches, and what was given up.
+SELECT s.key, s.endpoint, s.done, s.dead FROM json_each(?) AS keys CROSS JOIN settled AS s ON s.key = unhex(keys.value);
+
+-- name: keep_endpoints
+-- Those that there still are; they stay, for nobody else writes.
+SELECT id FROM endpoint WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: incomings
 -- Messages from devices, whosever: there are few.
 SELECT id, app, at FROM incoming WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3;
 
 -- name: own_lanes
--- What is still to be told for the first time: the dispatch's lane, and those of single events.
-SELECT key, pending FROM lane
-WHERE (key = ?1 OR key > CAST(?1 || x'00' AS BLOB) AND key < CAST(?1 || x'01' AS BLOB)) AND endpoint = ?2;
+-- What is still to be told for the first time (the dispatch's lane, those of single events), and what again.
+SELECT l.key, l.endpoint, l.pending, l.job FROM json_each(?1) AS keys CROSS JOIN lane AS l
+  ON l.key BETWEEN unhex(keys.value) AND unhex(keys.value || '0100')
+WHERE l.endpoint IN (SELECT value FROM json_each(?2)) ORDER BY l.key, l.endpoint;
 
 -- name: replay_lane
--- What another job, or this one, opened before.
+-- What a job opened there, and which.
 SELECT pending, job FROM lane WHERE key = ? AND endpoint = ?;
 
--- name: add_lane
--- Owned by the node that opens it.
-INSERT INTO lane(key, endpoint, pending, due, owner, job) VALUES (?, ?, ?, NULL, ?, ?);
+-- name: add_lanes
+-- Owned by the node that opens them.
+INSERT INTO lane(key, endpoint, pending, due, owner, job)
+SELECT unhex(value ->> 0), value ->> 1, value ->> 2, NULL, ?2, ?3 FROM json_each(?1);
 
--- name: widen_lane
+-- name: widen_lanes
 -- More to tell again, for this job from now on.
-UPDATE lane SET pending = pending | ?3, job = ?4 WHERE key = ?1 AND endpoint = ?2;
+UPDATE lane SET pending = pending | (n.value ->> 2), job = ?2
+FROM json_each(?1) AS n WHERE lane.key = unhex(n.value ->> 0) AND lane.endpoint = n.value ->> 1;
 
 -- name: redeem
 -- What was given up is told after all.

@@ -1,9 +1,7 @@
-"""Rows as the nouns they are, decoded by position: the columns' order is that of ``sql/sqlite/registry.sql``."""
+"""Rows as the nouns they are, decoded by position: the columns' order is that of ``registry.sql``."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import apsw
 import msgspec
 
 from homing.model import (
@@ -18,9 +16,7 @@ from homing.model import (
     Token,
     User,
 )
-
-Row = tuple[Any, ...]
-"""The columns' types are the schema's promise (its tables are STRICT), not the type checker's."""
+from homing.store.dialogue import Row
 
 _fallback: Final = msgspec.json.Decoder(FallbackSettings).decode
 _attributes: Final = msgspec.json.Decoder(dict[str, object]).decode
@@ -29,11 +25,6 @@ _options: Final = msgspec.json.Decoder(EndpointOptions).decode
 _spec: Final = msgspec.json.Decoder(ReplaySpec).decode
 _apps: Final = msgspec.json.Decoder(tuple[int, ...]).decode
 _reach: Final = msgspec.json.Decoder(tuple[int, ...] | None).decode
-
-
-def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
-    """Run a statement to its end and return all its rows."""
-    return connection.execute(sql, values).fetchall()
 
 
 def to_app(row: Row) -> App:
