@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 import uvloop
 from tests.cli.receivers import Receiver, receiver
+from tests.cli.triggered import Customer
 
 from homing.cli import main
 from homing.simulator.clock import SkipClock
@@ -120,3 +121,15 @@ def shop(told: Homing) -> Iterator[str]:
     assert told("users", "create", "eve", "--password", "x", "--app", app).code == 0
     yield app
     assert told("apps", "delete", app, "--yes").code == 0
+
+
+@pytest.fixture
+def customer() -> Iterator[Customer]:
+    """One customer, listening until the test is over."""
+    one = Customer()
+    thread = threading.Thread(target=one.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield one
+    one.server.shutdown()
+    thread.join()
+    one.server.server_close()

@@ -1,25 +1,19 @@
-"""Several nodes on one database: who owns what, who hears of what, and who takes over."""
+"""Several nodes on one database: who owns what, and who takes over."""
 
 import asyncio
-import os
 from typing import Any
 
 import asyncpg
-import msgspec
 import pytest
-from tests.store import databases
 from tests.store.conftest import Run, needs_postgres
-from tests.store.fakes import StillClock, add_app, add_user, new_endpoint, send
+from tests.store.fakes import StillClock
 from tests.store.ledger import SOON_MS, build_town, numbers, post, settle, settled
 from tests.store.steps import closing, node
 
-from homing.errors import SchemaTooNew, Unavailable, WrongMasterKey
+from homing.errors import Unavailable
 from homing.lifecycle.dispatch import Clock
-from homing.model import Endpoint, User
 from homing.store.batch import Batch, Occurrence, Verdict
-from homing.store.changes import Change, CreateEndpoint, CreateUser, UpdateApp, UpdateEndpoint
 from homing.store.postgres import PostgresStore, claims, nodes
-from homing.store.postgres.change_log import pack, unpack
 from homing.store.postgres.nodes import Known, Terms
 
 pytestmark = needs_postgres
@@ -219,110 +213,6 @@ def test_a_fault_in_one_beat_does_not_stop_the_heart(
     run(closing(story()))
 
 
-def test_what_one_node_changes_the_others_hear_in_order(database: str, clock: StillClock, run: Run) -> None:
-    """By a notification; each ends with what is stored, though both changed the same."""
-
-    async def story() -> None:
-        a, b = await node(database, clock=clock), await node(database, clock=clock)
-        heard: dict[str, list[str]] = {"a": [], "b": []}
-        is_last = asyncio.Event()
-
-        def listen(name: str, store: PostgresStore) -> None:
-            def changed(change: Change, value: object) -> None:
-                if isinstance(value, Endpoint):
-                    heard[name].append(value.url)
-                if isinstance(change, UpdateApp) and all(heard.values()):
-                    is_last.set()
-
-            store.watch(changed)
-
-        listen("a", a)
-        listen("b", b)
-        for store in (a, b):
-            await store.beat()
-        town = await build_town(a)
-
-        async def rename(store: PostgresStore, name: str) -> None:
-            for i in range(10):
-                url = f"http://127.0.0.1/{name}{i}"
-                await store.apply(UpdateEndpoint(town.app, town.endpoint.uid, url, "json", None, "s", None))
-
-        await asyncio.gather(rename(a, "a"), rename(b, "b"))
-        app = await a.app(town.app)
-        assert app is not None
-        await b.apply(UpdateApp(app.id, "new", app.mode, None, app.fallback))
-        await is_last.wait()
-        for store in (a, b):
-            await store.beat()
-        stored = await a.endpoint(town.app, town.endpoint.uid)
-        assert stored is not None
-        assert heard["a"] == heard["b"]
-        assert len(heard["a"]) == 21
-        assert heard["a"][-1] == stored.url
-
-    run(closing(story()))
-
-
-def test_a_change_whose_notification_was_lost_is_found_by_the_next_beat(
-    database: str, clock: StillClock, run: Run
-) -> None:
-    """A node that hears nothing compares the registry's version."""
-
-    async def story() -> None:
-        a, b = await node(database, clock=clock), await node(database, clock=clock)
-        heard: list[Change] = []
-        b.watch(lambda change, _value: heard.append(change))
-        app = await add_app(a)
-        await a.apply(new_endpoint(app.id))
-        assert heard == []  # it never listened
-        await b.beat()
-        assert isinstance(heard[1], CreateEndpoint)
-        assert len(heard) == 2
-
-    run(closing(story()))
-
-
-def test_a_change_is_packed_without_a_password_and_a_newer_kind_is_passed_over() -> None:
-    """What other nodes read back is the change and its value; what they do not know they leave."""
-    change = CreateUser(1, "Ann", "ann", "a hash", attributes={"age": 7})
-    user = User(3, 1, "Ann", None, {"age": 7}, 5)
-    assert unpack(*pack(change, user)) == (msgspec.structs.replace(change, password_hash=""), user)
-    assert unpack("Sing", b"", b"") is None
-
-
-def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillClock, run: Run) -> None:
-    """A message stored at one node wakes the node where its recipient is linked, and no other; a read one too."""
-
-    async def story() -> None:
-        a, b = await node(database, clock=clock), await node(database, clock=clock)
-        hints: asyncio.Queue[list[int]] = asyncio.Queue()
-        b.on_hint(lambda recipients: hints.put_nowait(list(recipients)))
-        app = await add_app(a)
-        ann, bob = await add_user(a, app.id, "Ann"), await add_user(a, app.id, "Bob")
-        for store in (a, b):
-            await store.beat()
-        b.link(ann.id, is_linked=True)
-        await until(b, "SELECT count(*) FROM link", 1)
-        sent = await send(a, app.id, "Ann", "Bob")
-        assert await hints.get() == [ann.id]
-        await send(a, app.id, "Bob")
-        b.link(ann.id, is_linked=False)
-        b.link(bob.id, is_linked=True)
-        await until(b, "SELECT count(*) FROM link WHERE recipient <> $1", 1, ann.id)
-        await send(a, app.id, "Ann", "Bob")
-        assert await hints.get() == [bob.id]
-        assert (await a.inbox_heads([ann.id, bob.id])) == {ann.id: 2, bob.id: 3}
-        assert sent
-
-    run(closing(story()))
-
-
-async def until(store: PostgresStore, sql: str, wanted: int, *values: object) -> None:
-    """Return when a question has this answer."""
-    while (await store._db.fetch(sql, *values))[0][0] != wanted:
-        await asyncio.sleep(0)
-
-
 def test_each_node_rings_its_share_of_the_deadlines(database: str, clock: StillClock, run: Run) -> None:
     """What the one does not ring the other does; what nobody rang for a while is everybody's."""
 
@@ -341,58 +231,6 @@ def test_each_node_rings_its_share_of_the_deadlines(database: str, clock: StillC
         assert (await a.outlook()).next_timer_ms == clock.ms + 5_000
         clock.ms += 5_000
         assert set(await a.due_dispatches(99)) == shares[1]
-
-    run(closing(story()))
-
-
-def test_nodes_that_start_at_once_make_the_tables_once(run: Run) -> None:
-    """Four on an empty database: one makes the tables, each gets an epoch of its own; the store is one and the same."""
-
-    async def story() -> None:
-        name = f"homing_race_{os.getpid()}"
-        await databases.administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
-        stores = await asyncio.gather(*(node(databases.address(name)) for _ in range(4)))
-        assert len({store.epoch for store in stores}) == 4
-        assert len({store.store_id for store in stores}) == 1
-        for store in stores:
-            await store.close()
-        await databases.administer(f"DROP DATABASE {name} WITH (FORCE)")
-
-    run(closing(story()))
-
-
-def test_a_store_of_a_newer_homing_is_refused(database: str, clock: StillClock, run: Run) -> None:
-    """Naming both versions; so is one whose secrets are sealed under another key."""
-
-    async def story() -> None:
-        store = await node(database, clock=clock)
-        await store._db.write(lambda c: c.execute("UPDATE meta SET number = 99 WHERE name = 'schema'"))
-        await store.close()
-        with pytest.raises(SchemaTooNew, match=r"99.*1"):
-            await node(database, clock=clock)
-
-    async def other_key() -> None:
-        store = await node(database, clock=clock)
-        await store._db.write(lambda c: c.execute("UPDATE meta SET number = 1 WHERE name = 'schema'"))
-
-    run(closing(story()))
-
-    async def sealed() -> None:
-        connection: Any = await asyncpg.connect(database)
-        await connection.execute("UPDATE meta SET number = 1 WHERE name = 'schema'")
-        await connection.close()
-        with pytest.raises(WrongMasterKey):
-            await node(database, clock=clock, key_id="another")
-
-    run(closing(sealed()))
-
-
-def test_a_server_that_cannot_be_reached_is_said_to_be(run: Run) -> None:
-    """Nobody listens there."""
-
-    async def story() -> None:
-        with pytest.raises(Unavailable):
-            await node("postgresql://homing@127.0.0.1:1/none")
 
     run(closing(story()))
 

@@ -1,0 +1,120 @@
+"""What nodes on one database tell one another: changes of configuration, and hints about recipients."""
+
+import asyncio
+
+import msgspec
+from tests.store.conftest import Run, needs_postgres
+from tests.store.fakes import StillClock, add_app, add_user, new_endpoint, send
+from tests.store.ledger import build_town
+from tests.store.steps import closing, node
+
+from homing.model import Endpoint, User
+from homing.store.changes import Change, CreateEndpoint, CreateUser, UpdateApp, UpdateEndpoint
+from homing.store.postgres import PostgresStore
+from homing.store.postgres.change_log import pack, unpack
+
+pytestmark = needs_postgres
+
+
+def test_what_one_node_changes_the_others_hear_in_order(database: str, clock: StillClock, run: Run) -> None:
+    """By a notification; each ends with what is stored, though both changed the same."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        heard: dict[str, list[str]] = {"a": [], "b": []}
+        is_last = asyncio.Event()
+
+        def listen(name: str, store: PostgresStore) -> None:
+            def changed(change: Change, value: object) -> None:
+                if isinstance(value, Endpoint):
+                    heard[name].append(value.url)
+                if isinstance(change, UpdateApp) and all(heard.values()):
+                    is_last.set()
+
+            store.watch(changed)
+
+        listen("a", a)
+        listen("b", b)
+        for store in (a, b):
+            await store.beat()
+        town = await build_town(a)
+
+        async def rename(store: PostgresStore, name: str) -> None:
+            for i in range(10):
+                url = f"http://127.0.0.1/{name}{i}"
+                await store.apply(UpdateEndpoint(town.app, town.endpoint.uid, url, "json", None, "s", None))
+
+        await asyncio.gather(rename(a, "a"), rename(b, "b"))
+        app = await a.app(town.app)
+        assert app is not None
+        await b.apply(UpdateApp(app.id, "new", app.mode, None, app.fallback))
+        await is_last.wait()
+        for store in (a, b):
+            await store.beat()
+        stored = await a.endpoint(town.app, town.endpoint.uid)
+        assert stored is not None
+        assert heard["a"] == heard["b"]
+        assert len(heard["a"]) == 21
+        assert heard["a"][-1] == stored.url
+
+    run(closing(story()))
+
+
+def test_a_change_whose_notification_was_lost_is_found_by_the_next_beat(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """A node that hears nothing compares the registry's version."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        heard: list[Change] = []
+        b.watch(lambda change, _value: heard.append(change))
+        app = await add_app(a)
+        await a.apply(new_endpoint(app.id))
+        assert heard == []  # it never listened
+        await b.beat()
+        assert isinstance(heard[1], CreateEndpoint)
+        assert len(heard) == 2
+
+    run(closing(story()))
+
+
+def test_a_change_is_packed_without_a_password_and_a_newer_kind_is_passed_over() -> None:
+    """What other nodes read back is the change and its value; what they do not know they leave."""
+    change = CreateUser(1, "Ann", "ann", "a hash", attributes={"age": 7})
+    user = User(3, 1, "Ann", None, {"age": 7}, 5)
+    assert unpack(*pack(change, user)) == (msgspec.structs.replace(change, password_hash=""), user)
+    assert unpack("Sing", b"", b"") is None
+
+
+def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillClock, run: Run) -> None:
+    """A message stored at one node wakes the node where its recipient is linked, and no other; a read one too."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        hints: asyncio.Queue[list[int]] = asyncio.Queue()
+        b.on_hint(lambda recipients: hints.put_nowait(list(recipients)))
+        app = await add_app(a)
+        ann, bob = await add_user(a, app.id, "Ann"), await add_user(a, app.id, "Bob")
+        for store in (a, b):
+            await store.beat()
+        b.link(ann.id, is_linked=True)
+        await until(b, "SELECT count(*) FROM link", 1)
+        sent = await send(a, app.id, "Ann", "Bob")
+        assert await hints.get() == [ann.id]
+        await send(a, app.id, "Bob")
+        b.link(ann.id, is_linked=False)
+        b.link(bob.id, is_linked=True)
+        await until(b, "SELECT count(*) FROM link WHERE recipient <> $1", 1, ann.id)
+        await send(a, app.id, "Ann", "Bob")
+        assert await hints.get() == [bob.id]
+        assert (await a.inbox_heads([ann.id, bob.id])) == {ann.id: 2, bob.id: 3}
+        assert sent
+
+    run(closing(story()))
+
+
+async def until(store: PostgresStore, sql: str, wanted: int, *values: object) -> None:
+    """Return when a question has this answer."""
+    while (await store._db.fetch(sql, *values))[0][0] != wanted:
+        await asyncio.sleep(0)
