@@ -4,9 +4,11 @@ The guard sees Python's sockets and uvloop's connections. libcurl dials by itsel
 table is what tests rely on.
 """
 
+import asyncio
 import io
 import ipaddress
 import socket
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -97,8 +99,31 @@ def _no_internet() -> Iterator[None]:
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Run one coroutine to its end on a fresh uvloop, as production does, and give its result."""
-    return uvloop.run
+    """Run one coroutine to its end on a fresh uvloop, as production does, and give its result.
+
+    A connection that it leaves open is an error, like every warning.
+    """
+
+    def to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        try:
+            result = runner.run(work)
+        except BaseException:
+            _close(runner)
+            raise
+        for left_open in _close(runner):
+            raise left_open
+        return result
+
+    return to_its_end
+
+
+def _close(runner: asyncio.Runner) -> list[Warning]:
+    """Close the loop and return what was left open; a warning raised inside would have uvloop wait for ever."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        runner.close()
+    return [it.message for it in told if isinstance(it.message, Warning)]
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.postgres.home import account
 from tests.postgres.server import FAST, Server
 from tests.postgres.waiting import ServerError, until
 
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., Any]
 LOST = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, OSError)
 """What a client sees of a server's end."""
@@ -302,7 +301,7 @@ def in_another_python(*arguments: str, **environment: str) -> "subprocess.Comple
     """Run Python on this tree and return its end."""
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, **environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.PIPE,
         text=True,
         timeout=50,
