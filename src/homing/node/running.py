@@ -1,0 +1,131 @@
+"""One running Homing: in which order its parts start and stop, and when it says that it is ready."""
+
+import asyncio
+import gc
+import socket
+from typing import Final
+
+from homing.clock import Clock
+from homing.config import Settings
+from homing.errors import HomingError
+from homing.gateway.hub import Online
+from homing.gateway.protocol import DeviceSocketProtocol
+from homing.node.ends import Ends
+from homing.node.keys import admin_token_of
+from homing.node.parts import Parts
+from homing.node.stores import Opened, open_store
+from homing.server import HttpServer, bind
+from homing.telemetry import LogEvent, logger
+
+RELOAD_AGAIN_S: Final = 1.0
+
+
+class Node:
+    """One running Homing; made by `open`, ended by `close`."""
+
+    def __init__(
+        self, settings: Settings, opened: Opened, admin_token: str, ends: Ends, online: Online
+    ) -> None:
+        self.settings = settings
+        self.store = opened.store
+        self.admin_token = admin_token
+        self._is_shared = opened.is_shared
+        self._is_stopping = False
+        self._server: HttpServer | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._parts = parts = Parts(settings, opened, ends, online, admin_token, self.not_ready)
+        self.engine = parts.engine
+        self.counters = parts.counters
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, *, clock: Clock | None = None, ends: Ends | None = None, memory: bool = False
+    ) -> "Node":
+        """Open the store and start every part but the HTTP server.
+
+        ``memory`` keeps everything in memory (tests, demo). Raises a `StartError` that says what to change.
+        """
+        online = Online()
+        opened = await open_store(settings, clock, online, memory=memory)
+        store = opened.store
+        online.said = lambda recipient, is_linked: store.link(recipient, is_linked=is_linked)
+        try:
+            data = None if memory else settings.data_path()
+            token = admin_token_of(data, is_shared=opened.is_shared)
+            node = cls(settings, opened, token, ends or Ends(), online)
+            await node._parts.start(node._lost)
+        except BaseException:
+            await store.close()
+            raise
+        _calm_collector()
+        logger().info(LogEvent.STORE_OPENED, path=opened.path, schema=store.schema)
+        logger().info(LogEvent.NODE_STARTED, store=opened.path, epoch=store.epoch)
+        return node
+
+    async def listen(self, listener: socket.socket | None = None) -> int:
+        """Serve on a bound socket, or bind what the settings say; return the port."""
+        self._server = HttpServer(
+            self._parts.app, listener or bind(self.settings.server.listen), DeviceSocketProtocol
+        )
+        await self._server.start()
+        return self._server.port
+
+    def not_ready(self) -> list[str]:
+        """Why this node takes no work just now; empty when it does."""
+        reasons = ["stopping"] if self._is_stopping else []
+        if not self._is_shared:
+            if self.engine.trouble is not None:
+                reasons.append(f"store: {self.engine.trouble}")
+        elif self.store.trouble is not None:
+            # Its heart writes every other second; a commit may not come before this node says that it is ready.
+            reasons.append(f"database: {self.store.trouble}")
+        return reasons
+
+    def is_quiet(self) -> bool:
+        """Say whether nothing is under way anywhere and nothing is due."""
+        return self._parts.is_quiet()
+
+    async def close(self, grace_s: float = 15.0) -> None:
+        """Stop in order: no new messages, devices told, tries ended or given back, everything on disk; then close."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        logger().info(LogEvent.NODE_STOPPING)
+        parts = self._parts
+        self.engine.stop_accepting()
+        if self._reloading is not None:
+            self._reloading.cancel()
+        await parts.close_couriers(grace_s)
+        parts.api.close()
+        if self._server is not None:
+            await self._server.close()
+        await self.engine.close()
+        parts.sender.close()
+        await self.store.close()
+        logger().info(LogEvent.STORE_CLOSED)
+        logger().info(LogEvent.NODE_STOPPED)
+
+    def _lost(self) -> None:
+        """Drop what is held, and read the configuration again: the others took this node for dead, or it missed changes."""
+        self._parts.drop()
+        if self._reloading is None:
+            self._reloading = asyncio.create_task(self._reload(), name="reload")
+
+    async def _reload(self) -> None:
+        while True:
+            try:
+                await self._parts.reload()
+                break
+            except HomingError as error:
+                logger().error(LogEvent.STORE_FULL, error=str(error))
+                await asyncio.sleep(RELOAD_AGAIN_S)
+        self._reloading = None
+
+
+def _calm_collector() -> None:
+    """Take what was loaded out of the garbage collector's rounds, and have it make fewer: nothing here builds cycles
+    by the thousand, and a round over all modules costs more than it ever frees.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
