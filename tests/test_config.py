@@ -6,9 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from homing.config import KEYS, LATER, Loaded, Secret, Settings, load
+from homing.config import KEYS, LATER, ROLES, Loaded, Role, Secret, Settings, load
 from homing.config.load import _shown as hidden
 from homing.errors import ConfigError
+
+SHARED = {"HOMING_STORE__URL": "postgresql://h/x", "HOMING_SECURITY__MASTER_KEY_FILE": "/k/one.key"}
 
 
 def refusal(environ: Mapping[str, str]) -> str:
@@ -205,10 +207,29 @@ def test_a_store_that_is_no_file_is_refused(url: str) -> None:
     assert "secret" not in words
 
 
-@pytest.mark.parametrize("roles", ["api", "gateway,callbacks", "[]"])
-def test_parts_of_the_roles_are_not_yet(roles: str) -> None:
-    """One process has all of them."""
-    assert "server.roles: not yet" in refusal({"HOMING_SERVER__ROLES": roles})
+@pytest.mark.parametrize(
+    ("roles", "missing"),
+    [("api", "gateway, callbacks, channels"), ("gateway,callbacks", "api, channels")],
+)
+def test_the_embedded_store_needs_all_roles(roles: str, missing: str) -> None:
+    """Nobody else would do what its one process leaves out, so that is refused, and named."""
+    assert f"server.roles: {missing} cannot be left out" in refusal({"HOMING_SERVER__ROLES": roles})
+
+
+def test_no_role_is_none_at_all() -> None:
+    """On neither store."""
+    assert "server.roles: must name one at least" in refusal({"HOMING_SERVER__ROLES": "[]"})
+    assert "server.roles: must name one at least" in refusal(SHARED | {"HOMING_SERVER__ROLES": "[]"})
+
+
+@pytest.mark.parametrize(
+    ("roles", "had"),
+    [("api", ["api"]), ("channels,gateway", ["gateway", "channels"]), ("all", list(ROLES))],
+)
+def test_nodes_of_a_shared_store_divide_the_roles(roles: str, had: list[str]) -> None:
+    """Each has those that it names."""
+    server = load(environ=SHARED | {"HOMING_SERVER__ROLES": roles}).settings.server
+    assert [role for role in Role if server.has(role)] == had
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,8 @@ BAD: list[tuple[int, list[str]]] = [
     (2, ["serve", "--config", "missing.toml"]),
     (2, ["serve", "--listen", "nonsense"]),
     (2, ["serve", "--roles", "king"]),
+    (2, ["serve", "--roles", ""]),
+    (2, ["serve", "--roles", "api"]),
     (2, ["config"]),
     (2, ["config", "show", "--config", "missing.toml"]),
     (3, ["help", "nonsense"]),

@@ -10,6 +10,7 @@ from tests.store.fakes import StillClock
 from tests.store.ledger import SOON_MS, build_town, numbers, post, settle, settled
 from tests.store.steps import closing, node
 
+from homing.config.settings import ROLES
 from homing.errors import Unavailable
 from homing.lifecycle.dispatch import Clock
 from homing.store.batch import Batch, Occurrence, Verdict
@@ -141,7 +142,7 @@ def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: R
         assert await old.adopt_lanes((b"", 0), 9) == []
 
     run(closing(story()))
-    known = Known.of(3, [3, 5])
+    known = Known.of(3, dict.fromkeys([3, 5], ROLES))
     assert [known.is_dead(owner) for owner in (0, 1, 2, 3, 4, 5, 6)] == [
         False,
         True,
@@ -151,8 +152,8 @@ def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: R
         False,
         False,
     ]
-    assert Known.of(5, [3]) == Known(5, [3, 5], 1)
-    assert Known.of(3, [3], newest=5).is_dead(5)
+    assert Known.of(5, {3: ROLES, 5: ROLES}) == Known(5, [3, 5], [3, 5], 1)
+    assert Known.of(3, {3: ROLES}, newest=5).is_dead(5)
 
 
 def test_no_try_begins_when_the_term_is_old(database: str, clock: StillClock, run: Run) -> None:

@@ -26,8 +26,8 @@ class Public:
         self._metrics_render = metrics_render
         self._openapi = openapi
 
-    def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
-        """What is declared here."""
+    def health_operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
+        """What every node answers."""
         return (
             Operation(
                 method="GET", path="/healthz", handler=self.health, query=Nothing, body=Nothing,
@@ -43,6 +43,12 @@ class Public:
                 status=200, summary="Metrics for Prometheus", tag="Operation", is_public=True,
                 media_type=_METRICS_TYPE,
             ),
+        )  # fmt: skip
+
+    def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # as above
+        """What is declared here."""
+        return (
+            *self.health_operations(),
             Operation(
                 method="GET", path="/openapi.json", handler=self.openapi, query=Nothing, body=Nothing,
                 answer=None, status=200, summary="This document", tag="Operation", is_public=True,

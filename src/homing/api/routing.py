@@ -6,7 +6,7 @@ slashes. It also knows every method of a path at once, which ``405`` with ``Allo
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -19,6 +19,8 @@ from homing.store.batch import Idempotency
 
 Q = TypeVar("Q", bound=Request)
 B = TypeVar("B", bound=Request)
+
+NOTHING_HERE: Final = "there is nothing at this path"
 
 
 class Call(msgspec.Struct):
@@ -82,7 +84,10 @@ class _Node:
 class Router:
     """Finds the operation for a method and a path."""
 
-    def __init__(self, operations: "tuple[Operation[Request, Request], ...]") -> None:
+    def __init__(
+        self, operations: "tuple[Operation[Request, Request], ...]", nothing_here: str = NOTHING_HERE
+    ) -> None:
+        self._nothing_here = nothing_here
         self._root = _Node()
         self._fixed = {
             (operation.method, operation.path.encode()): operation
@@ -123,7 +128,7 @@ class Router:
         try:
             parts = [unquote(part, errors="strict") for part in raw_path.decode("ascii").split("/")[1:]]
         except UnicodeError:
-            raise NotFound("there is nothing at this path") from None
+            raise NotFound(self._nothing_here) from None
         for part in parts:
             if (fixed := node.fixed.get(part)) is not None:
                 node = fixed
@@ -131,9 +136,9 @@ class Router:
                 name, node = node.variable
                 params[name] = part
             else:
-                raise NotFound("there is nothing at this path")
+                raise NotFound(self._nothing_here)
         if not node.operations:
-            raise NotFound("there is nothing at this path")
+            raise NotFound(self._nothing_here)
         return node, params
 
 

@@ -152,6 +152,10 @@ class Courier:
             self._leftovers.found(committed.lanes_due)
         self._kick()
 
+    def on_work(self, lanes_due: Mapping[int, int]) -> None:
+        """Hear of lanes that nobody owns: endpoint → when they fall due (plug this into `Handovers.on_lanes`)."""
+        self._leftovers.found(lanes_due)
+
     def orphaned(self) -> None:
         """Hear that another node is no more (plug this into `Ownership.on_orphaned`)."""
         self._leftovers.adopt()

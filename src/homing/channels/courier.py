@@ -101,6 +101,10 @@ class ChannelCourier:
         """Hear that what waits here may be others' by now (plug this into `Ownership.on_lost`)."""
         self._backlog.clear()
 
+    def on_work(self, due_ms: int) -> None:
+        """Hear that a command falls due then that nobody owns (plug this into `Handovers.on_command`)."""
+        self._expect(due_ms)
+
     def orphaned(self) -> None:
         """Hear that another node is no more: there may be commands to claim (plug this into `Ownership.on_orphaned`)."""
         self._expect(self._clock.now_ms())

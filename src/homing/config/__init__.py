@@ -10,6 +10,7 @@ from homing.config.settings import (
     LATER,
     ROLES,
     Callbacks,
+    Role,
     Secret,
     Security,
     Server,
@@ -19,6 +20,6 @@ from homing.config.settings import (
 )
 
 __all__ = [
-    "KEYS", "LATER", "ROLES", "Callbacks", "Loaded", "Option", "Origin", "Secret", "Security", "Server", "Settings",
+    "KEYS", "LATER", "ROLES", "Callbacks", "Loaded", "Option", "Origin", "Role", "Secret", "Security", "Server", "Settings",
     "Store", "Telemetry", "load",
 ]  # fmt: skip

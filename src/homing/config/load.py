@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from homing.config.settings import KEYS, LATER, ROLES, SQLITE, Secret, Security, Settings
+from homing.config.settings import ALL, KEYS, LATER, ROLES, SQLITE, Secret, Security, Settings
 from homing.errors import ConfigError
 
 _PREFIX: Final = "HOMING_"
@@ -169,16 +169,26 @@ def _refuse_unknown(key: str, where: str = "") -> None:
 def _judge(settings: Settings) -> None:
     """Refuse what a type cannot: values that contradict themselves, and those whose subject does not exist yet."""
     _judge_store(settings)
-    roles = set(settings.server.roles)
-    if unknown := roles - {*ROLES, "all"}:
-        raise ConfigError(f"server.roles: there is no role {min(unknown)!r}, only {', '.join(ROLES)}")
-    if not (roles == {"all"} or roles >= set(ROLES)):
-        raise ConfigError("server.roles: not yet; in this release one process has all roles")
+    _judge_roles(settings)
     _judge_listen(settings.server.listen)
     if not re.fullmatch(r"(https?://[^/\s@?#]+(/[^\s?#]*)?)?", settings.server.base_url):
         raise ConfigError("server.base_url: must be like https://homing.example, without query or user")
     for entry in settings.callbacks.allow:
         _judge_allow(entry)
+
+
+def _judge_roles(settings: Settings) -> None:
+    roles = set(settings.server.roles)
+    if not roles:
+        raise ConfigError(f"server.roles: must name one at least of {', '.join(ROLES)}")
+    if unknown := roles - {*ROLES, ALL}:
+        raise ConfigError(f"server.roles: there is no role {min(unknown)!r}, only {', '.join(ROLES)}")
+    missing = [role for role in ROLES if role not in roles and ALL not in roles]
+    if missing and not settings.store.is_shared:
+        raise ConfigError(
+            f"server.roles: {', '.join(missing)} cannot be left out: the embedded store has one process, and nobody "
+            "else would do that; several nodes share a postgresql://"
+        )
 
 
 def _judge_store(settings: Settings) -> None:

@@ -1,12 +1,28 @@
 """Every key an operator may set, declared once: type, bounds, default, and the reason for the default."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-ROLES: Final = ("api", "gateway", "callbacks", "channels")
+
+class Role(StrEnum):
+    """A part of the work; a node does those that it is given."""
+
+    API = "api"
+    """Answers back ends."""
+    GATEWAY = "gateway"
+    """Holds the devices' links."""
+    CALLBACKS = "callbacks"
+    """Tells customers."""
+    CHANNELS = "channels"
+    """Pushes, and sends SMS."""
+
+
+ROLES: Final = tuple(role.value for role in Role)
+ALL: Final = "all"
 SQLITE: Final = "sqlite:///"
 POSTGRESQL: Final = ("postgresql://", "postgres://")
 
@@ -37,8 +53,12 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "127.0.0.1:8480"
     base_url: Annotated[str, Meta(description="empty: links lead to where the caller asked")] = ""
     roles: Annotated[
-        tuple[str, ...], Meta(description="one process does everything: the embedded store has one process")
+        tuple[str, ...], Meta(description="a node does everything, until somebody divides the work")
     ] = ROLES
+
+    def has(self, role: Role) -> bool:
+        """Say whether this node has a role."""
+        return role in self.roles or ALL in self.roles
 
 
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,16 +19,18 @@ def probe(
     clock: Clock,
     store: Store,
     engine: Engine,
-    courier: Courier,
-    gateway: Gateway,
+    courier: Courier | None,
+    gateway: Gateway | None,
     data: Path,
 ) -> None:
-    """Have the counters ask these parts; ``data`` is the data directory, which knows of backups."""
+    """Have the counters ask these parts, as far as the node has them; ``data`` is the directory that knows of backups."""
 
     def oldest_due() -> Probed:
         """How late the most overdue callback in the store and the most overdue deadline are, in seconds."""
         now_ms = clock.now_ms()
-        dues = {"callback": courier.oldest_due_ms(), "deadline": engine.next_deadline_ms}
+        dues = {"deadline": engine.next_deadline_ms}
+        if courier is not None:
+            dues["callback"] = courier.oldest_due_ms()
         return {(kind,): max(0, now_ms - due_ms) / 1000 if due_ms else 0.0 for kind, due_ms in dues.items()}
 
     def backup_age() -> Probed:
@@ -41,6 +43,9 @@ def probe(
     counters.probe("store_bytes", lambda: {("file",): float(store.size_bytes() or 0)})
     counters.probe("backup_age_seconds", backup_age)
     counters.probe("oldest_due_seconds", oldest_due)
-    counters.probe("endpoints", lambda: {(h,): float(n) for h, n in courier.health().items()})
-    counters.probe("devices_connected", lambda: {(): float(gateway.connected)})
-    counters.probe("lanes_waiting", lambda: {(str(e),): float(held) for e, held in courier.waiting().items()})
+    counters.probe("nodes", lambda: {(role,): float(count) for role, count in store.nodes().items()})
+    if courier is not None:
+        counters.probe("endpoints", lambda: {(h,): float(n) for h, n in courier.health().items()})
+        counters.probe("lanes_waiting", lambda: {(str(e),): float(n) for e, n in courier.waiting().items()})
+    if gateway is not None:
+        counters.probe("devices_connected", lambda: {(): float(gateway.connected)})

@@ -95,12 +95,11 @@ class Node:
         self.engine.stop_accepting()
         if self._reloading is not None:
             self._reloading.cancel()
-        await parts.close_couriers(grace_s)
-        parts.api.close()
+        await parts.close(grace_s)
         if self._server is not None:
             await self._server.close()
         await self.engine.close()
-        parts.sender.close()
+        parts.end()
         await self.store.close()
         logger().info(LogEvent.STORE_CLOSED)
         logger().info(LogEvent.NODE_STOPPED)

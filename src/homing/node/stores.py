@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from homing.clock import Clock, RealClock
-from homing.config import Settings
+from homing.config import Role, Settings
 from homing.errors import StartError, Unavailable
 from homing.gateway.hub import Online
 from homing.node.keys import shared_vault, vault_of
@@ -45,14 +45,16 @@ async def open_store(settings: Settings, clock: Clock | None, online: Online, *,
     telemetry = settings.telemetry
     configure(telemetry.log_format, telemetry.log_level, hash_key=vault.derive("logs"))
     if is_shared:
-        store, clock = await _open_shared(settings.store.url, clock, online, vault.key_id)
+        store, clock = await _open_shared(settings, clock, online, vault.key_id)
         return Opened(store, clock, vault, "postgresql", is_shared)
     clock = clock or RealClock()
     embedded = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
     return Opened(embedded, clock, vault, path, is_shared)
 
 
-async def _open_shared(url: str, clock: Clock | None, online: Online, key_id: str) -> tuple[Store, Clock]:
+async def _open_shared(
+    settings: Settings, clock: Clock | None, online: Online, key_id: str
+) -> tuple[Store, Clock]:
     """Open the store that several nodes share; without a clock of a test's own, its clock is all nodes'."""
     try:
         from homing.store.postgres import PostgresStore  # an extra, which the embedded store does without
@@ -60,8 +62,11 @@ async def _open_shared(url: str, clock: Clock | None, online: Online, key_id: st
         raise StartError(
             f"store.url names a PostgreSQL, which needs {error.name}: install homing[postgres]"
         ) from error
+    roles = [role for role in Role if settings.server.has(role)]
     try:
-        store = await PostgresStore.open(url, clock=clock, online=online, key_id=key_id)
+        store = await PostgresStore.open(
+            settings.store.url, clock=clock, online=online, key_id=key_id, roles=roles
+        )
     except Unavailable as error:
         raise StartError(f"store.url: {error.detail}") from error
     return store, store.clock

@@ -138,14 +138,18 @@ class Fold:
         now_ms: int,
         epoch: int,
         targets: dict[int, Sequence[Target]],
-        born_free: frozenset[int],
+        born_free: Container[int],
+        *,
+        are_commands_free: bool = False,
     ) -> None:
+        """Lanes of the endpoints in ``born_free`` are nobody's yet; so are all commands with ``are_commands_free``."""
         self.now_ms = now_ms
         self.writes = Writes()
         self.committed = Committed(now_ms=now_ms)
         self._epoch = epoch
         self._targets = targets
         self._born_free = born_free
+        self._are_commands_free = are_commands_free
 
     def accept(
         self,
@@ -267,8 +271,7 @@ class Fold:
         if commands:
             # An SMS that began and ceased to be wanted within one batch is no command at all: the last word counts.
             if commands[-1] is Command.SUBMIT_SMS:
-                writes.commands.append((key, CommandKind.SMS, None, self._epoch))
-                self.committed.commands.append(CommandWork(key, CommandKind.SMS))
+                self._command(key, CommandKind.SMS)
             else:
                 writes.dropped.append((key, CommandKind.SMS))
         if state.message != before.message and loaded.recipient is not None:
@@ -280,14 +283,23 @@ class Fold:
 
     def _wake(self, key: DispatchKey, *, is_online: bool) -> None:
         if is_online:
-            due_ms = self.now_ms + WAKE_LATER_MS
-            self.writes.commands.append((key, CommandKind.PUSH, due_ms, 0))
-            earliest = self.committed.next_command_ms
-            if earliest is None or due_ms < earliest:
-                self.committed.next_command_ms = due_ms
+            self._later(key, CommandKind.PUSH, self.now_ms + WAKE_LATER_MS)
         else:
-            self.writes.commands.append((key, CommandKind.PUSH, None, self._epoch))
-            self.committed.commands.append(CommandWork(key, CommandKind.PUSH))
+            self._command(key, CommandKind.PUSH)
+
+    def _command(self, key: DispatchKey, kind: CommandKind) -> None:
+        if self._are_commands_free:
+            self._later(key, kind, self.now_ms)
+        else:
+            self.writes.commands.append((key, kind, None, self._epoch))
+            self.committed.commands.append(CommandWork(key, kind))
+
+    def _later(self, key: DispatchKey, kind: CommandKind, due_ms: int) -> None:
+        """Give a command to the store until then, whoever takes it."""
+        self.writes.commands.append((key, kind, due_ms, 0))
+        earliest = self.committed.next_command_ms
+        if earliest is None or due_ms < earliest:
+            self.committed.next_command_ms = due_ms
 
     def _arm(self, at_ms: int, key: bytes) -> None:
         self.writes.timers.append((at_ms, key))

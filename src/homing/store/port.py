@@ -4,7 +4,7 @@ Three small ports on one thing: `Ledger` is the hot path, `Registry` the configu
 Whatever a method returns after a write is on disk. No method holds a transaction across an ``await`` of its caller.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -318,6 +318,10 @@ class Ownership(Protocol):
         """Why this node's term was not renewed the last time; None when it was."""
         ...
 
+    def nodes(self) -> Mapping[str, int]:
+        """How many nodes live that have each role, as last seen."""
+        ...
+
     def may_start_try(self) -> bool:
         """Say whether this node's term surely outlives a try that starts now (one that ends within 15 s)."""
         ...
@@ -350,7 +354,26 @@ class Hints(Protocol):
         ...
 
 
-class Store(Ledger, Registry, Archive, Ownership, Hints, Protocol):
+class Handovers(Protocol):
+    """Work that other nodes stored and have not the role for. A word of it may be lost; the sweeps find what it told.
+
+    Where one process has the store, it has all roles, and nothing is ever called.
+    """
+
+    def on_lanes(self, hear: Callable[[Mapping[int, int]], None]) -> None:
+        """Have ``hear({endpoint: when})`` called when there are lanes that nobody owns, and this node tells callbacks."""
+        ...
+
+    def on_command(self, hear: Callable[[int], None]) -> None:
+        """Have ``hear(when)`` called when a command falls due then that nobody owns, and this node has channels."""
+        ...
+
+    def on_handed(self, hear: Callable[[str], None]) -> None:
+        """Have ``hear(role)`` called for each word of another node's that there is work for a role, for the metrics."""
+        ...
+
+
+class Store(Ledger, Registry, Archive, Ownership, Hints, Handovers, Protocol):
     """The whole store; couriers and doors ask for the part they need."""
 
     schema: int
@@ -367,4 +390,15 @@ class Store(Ledger, Registry, Archive, Ownership, Hints, Protocol):
         ...
 
 
-__all__ = ["Accepted", "Applied", "Archive", "Claimed", "Hints", "Ledger", "Ownership", "Registry", "Store"]
+__all__ = [
+    "Accepted",
+    "Applied",
+    "Archive",
+    "Claimed",
+    "Handovers",
+    "Hints",
+    "Ledger",
+    "Ownership",
+    "Registry",
+    "Store",
+]

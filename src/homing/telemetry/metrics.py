@@ -41,6 +41,7 @@ GAUGES: Final[Mapping[str, Gauge]] = {
     "endpoints": Gauge("Endpoints by health", ("health",)),
     "devices_connected": Gauge("Devices with a live link to this node", ()),
     "store_bytes": Gauge("Size of the store", ("class",)),
+    "nodes": Gauge("Nodes that live and have a role", ("role",)),
     "backup_age_seconds": Gauge("How old the last backup is; nothing as long as none is known", ()),
 }
 """Gauges a `Counters.probe` can be plugged in for."""
@@ -133,6 +134,7 @@ class Counters:
         self._dead: dict[Label, int] = defaultdict(int)
         self._push: dict[tuple[Label, str], int] = defaultdict(int)
         self._sms: dict[tuple[Label, str], int] = defaultdict(int)
+        self._handed: dict[Label, int] = defaultdict(int)
         self._callback_s = {name: Distribution(_SHORT_S) for name in _PHASES}
         self._whole_s = self._callback_s["total"]
         self._first_delay_s = Distribution(_SHORT_S)
@@ -184,6 +186,10 @@ class Counters:
     def sms(self, carrier: str, outcome: str) -> None:
         """Count one answer or receipt of a carrier."""
         self._sms[carrier, outcome] += 1
+
+    def handed(self, role: str) -> None:
+        """Count one word of another node's that there is work for this role."""
+        self._handed[role] += 1
 
     def probe(self, gauge: str, ask: Probe) -> None:
         """Have ``ask`` called for the values of one of `GAUGES` whenever the metrics are read."""
@@ -242,6 +248,10 @@ class Counters:
         yield dead
         yield counter("push", "Answers of push services", ("service", "outcome"), _capped(self._push.items()))
         yield counter("sms", "Answers of carriers", ("carrier", "outcome"), _capped(self._sms.items()))
+        handed = _capped(((role,), value) for role, value in self._handed.items())
+        yield counter(
+            "work_handed", "Words of nodes without a role that there is work for it", ("role",), handed
+        )
         yield histogram("time_to_delivered_seconds", "From acceptance", app, _merged(self._delivered_s))
         yield histogram("time_to_read_seconds", "From acceptance", app, _merged(self._read_s))
         yield histogram("store_commit_seconds", "How long commits took", (), {(): self._commit_s})

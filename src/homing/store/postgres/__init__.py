@@ -2,13 +2,14 @@
 
 import contextlib
 import socket
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import Any, Final
 
 import asyncpg
 import uuid_utils
 
 from homing.clock import Clock
+from homing.config.settings import ROLES
 from homing.errors import HomingError, SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
 from homing.store.port import Claimed, ReplayStep, Retention
@@ -41,17 +42,19 @@ class PostgresStore(PostgresNode, PostgresArchive):
         key_id: str = "",
         terms: Terms = Terms(),  # noqa: B008 - frozen
         name: str | None = None,
+        roles: Collection[str] = ROLES,
         feed_lag_ms: int = FEED_LAG_MS,
         beats: bool = True,
     ) -> "PostgresStore":
         """Open the store in the database that ``dsn`` names; make its tables if it has none.
 
+        Without the role ``callbacks`` this node never owns a lane, without ``channels`` no command: both are born free.
         ``clock`` None: the database's. ``beats`` False leaves renewing the term and everything else periodic to calls of
         `beat`. Raises `Unavailable`, `SchemaTooNew`, or `WrongMasterKey`.
         """
         database = Database(dsn, clock)
         await database.open()
-        store = cls(database, online, terms, name or socket.gethostname())
+        store = cls(database, online, terms, name or socket.gethostname(), roles)
         store._feed_lag_ms = feed_lag_ms
         store.schema = SCHEMA
         try:
@@ -73,6 +76,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
             epoch, self._epoch = self._epoch, 0
             with contextlib.suppress(HomingError):
                 await self._db.write(lambda c: c.execute(_NODES["leave"], epoch))
+                await self._db.fetch(_NODES["tell_joined"])
         if self._ear is not None:
             self._ear.terminate()
         await self._db.close()
@@ -105,7 +109,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
 
         async def work(connection: Any) -> Committed:
             transaction = Transaction(
-                connection, batch, self.now_ms(), self._epoch, self._positions, self._online
+                connection, batch, self.now_ms(), self._epoch, self._positions, self._online, self._roles
             )
             committed = await transaction.commit()
             self._trust_term()
@@ -118,6 +122,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
             await self._db.write(lambda c: partitions.make(c, self.now_ms()))
             committed = await self._db.write(work)
         self._hint(committed)
+        self._hand_over(committed)
         return committed
 
     async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:

@@ -163,13 +163,18 @@ async def release(connection: Any, lanes: Sequence[tuple[bytes, int]], now_ms: i
 
 
 async def due_dispatches(connection: Any, now_ms: int, limit: int, known: Known) -> list[bytes]:
-    """See `port.Ledger.due_dispatches`; each node rings its share, and what was not rung in time."""
-    rows = await connection.fetch(_SQL["due_timers"], now_ms, limit, len(known.live), known.rank)
+    """See `port.Ledger.due_dispatches`; each teller rings its share, and everybody what was not rung in time."""
+    rows = await connection.fetch(_SQL["due_timers"], now_ms, limit, *_share(known))
     return [row[0] for row in rows]
 
 
 async def outlook(connection: Any, known: Known) -> Outlook:
     """See `port.Ledger.outlook`."""
     lanes_due = {row[0]: row[1] for row in await connection.fetch(_SQL["next_lanes"])}
-    next_timer_ms = await connection.fetchval(_SQL["next_timer"], len(known.live), known.rank)
+    next_timer_ms = await connection.fetchval(_SQL["next_timer"], *_share(known))
     return Outlook(next_timer_ms, await connection.fetchval(_SQL["next_command"]), lanes_due)
+
+
+def _share(known: Known) -> tuple[int, int]:
+    """Into how many parts the deadlines are cut, and which of them is this node's; -1: none."""
+    return max(1, len(known.tellers)), known.rank

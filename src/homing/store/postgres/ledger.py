@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, NotFound
 from homing.lifecycle.dispatch import State
 from homing.model import App, FallbackSettings
@@ -39,6 +40,13 @@ class Online:
         return recipient in self._here or recipient in self.elsewhere
 
 
+class _Everywhere(Container[int]):
+    """All endpoints there are."""
+
+    def __contains__(self, _endpoint: object) -> bool:
+        return True
+
+
 class Transaction:
     """One batch on its way into the store; made anew when it is repeated."""
 
@@ -50,6 +58,7 @@ class Transaction:
         epoch: int,
         positions: Positions,
         online: Container[int],
+        roles: Container[str] = ROLES,
     ) -> None:
         self._connection = connection
         self._batch = batch
@@ -57,6 +66,7 @@ class Transaction:
         self._epoch = epoch
         self._positions = positions
         self._online = Online(online)
+        self._roles = roles
 
     async def commit(self) -> Committed:
         """Write the batch inside the transaction the caller opened."""
@@ -75,7 +85,7 @@ class Transaction:
         outcomes = settle(lanes, batch.settles, self._epoch) if batch.settles else Outcomes()
         # What is found now was there before this batch, which hands over itself what it records.
         forgotten = outcomes.forgotten(lanes, self._epoch)
-        fold = Fold(self._now_ms, self._epoch, targets, batch.born_free)
+        fold = self._fold(targets)
         committed = fold.committed
         for accept, answer in zip(batch.accepts, answers, strict=True):
             committed.accepts.append(answer or self._accept(fold, accept, apps, recipients, keys))
@@ -95,6 +105,12 @@ class Transaction:
             committed.lanes_due.setdefault(endpoint, self._now_ms)
         look_ahead(committed, batch)
         return committed
+
+    def _fold(self, targets: dict[int, Sequence[Target]]) -> Fold:
+        """What this node has not the role for is born free: it owns nothing that it would not do."""
+        born_free = self._batch.born_free if Role.CALLBACKS in self._roles else _Everywhere()
+        are_commands_free = Role.CHANNELS not in self._roles
+        return Fold(self._now_ms, self._epoch, targets, born_free, are_commands_free=are_commands_free)
 
     def _new(self, answers: Sequence[object], apps: dict[int, App]) -> Iterable[Accept]:
         """Those accepts that will be stored, should no earlier one of this batch have their key."""

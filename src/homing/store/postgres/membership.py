@@ -7,15 +7,18 @@ configuration whose notification was lost, and once an hour keeps the tables in 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
 
+from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, Unavailable
 from homing.store.batch import Committed
-from homing.store.postgres import nodes, partitions
+from homing.store.postgres import claims, nodes, partitions
 from homing.store.postgres.database import Database
+from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
 from homing.store.postgres.nodes import Known, Terms, real_s
 from homing.store.postgres.positions import Positions
 from homing.store.postgres.registry import PostgresRegistry
@@ -35,21 +38,32 @@ _NODES: Final = load("postgres", "nodes")
 class PostgresNode(PostgresRegistry):
     """One node of several (`homing.store.port.Ownership`, `homing.store.port.Hints`)."""
 
-    def __init__(self, database: Database, online: Container[int], terms: Terms, name: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        online: Container[int],
+        terms: Terms,
+        name: str,
+        roles: Collection[str] = ROLES,
+    ) -> None:
         super().__init__()
         self._db = database
         self._online = online
         self._terms = terms
         self._name = name
+        self._roles = frozenset(roles)
         self.schema = 0
         self.store_id = ""
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
         self._epoch = 0
-        self._known = Known.of(0, [])
+        self._known = Known.of(0, {})
+        self._living: Mapping[int, Collection[str]] = {}
+        """The roles of all nodes, as last seen."""
         self._positions = Positions(0)
         self._renewed_at_s = 0.0
         self._look_again_at_s: float | None = None
         self._linked: dict[int, bool] = {}
+        self._handovers = Handovers(self._tell_role, self._takers)
         self._hearers: list[Callable[[Sequence[int]], None]] = []
         self._lost: list[Callable[[], None]] = []
         self._orphaned: list[Callable[[], None]] = []
@@ -83,6 +97,22 @@ class PostgresNode(PostgresRegistry):
         """See `port.Hints.on_hint`."""
         self._hearers.append(hear)
 
+    def on_lanes(self, hear: HearLanes) -> None:
+        """See `port.Handovers.on_lanes`."""
+        self._handovers.on_lanes(hear)
+
+    def on_command(self, hear: HearCommand) -> None:
+        """See `port.Handovers.on_command`."""
+        self._handovers.on_command(hear)
+
+    def on_handed(self, hear: Callable[[str], None]) -> None:
+        """See `port.Handovers.on_handed`."""
+        self._handovers.on_handed(hear)
+
+    def nodes(self) -> Mapping[str, int]:
+        """See `port.Ownership.nodes`."""
+        return {role: len(self._takers(role)) for role in ROLES}
+
     def link(self, recipient: int, *, is_linked: bool) -> None:
         """See `port.Hints.link`."""
         if not self._linked:
@@ -103,7 +133,7 @@ class PostgresNode(PostgresRegistry):
         if beat.is_renewed:
             self._renewed_at_s = began_s
             before = self._known
-            self._known = Known.of(self._epoch, beat.live, before.newest)
+            self._living, self._known = beat.live, Known.of(self._epoch, beat.live, before.newest)
             # Also those that another node buried.
             if any(self._known.is_dead(epoch) for epoch in before.live):
                 self._bereave()
@@ -140,8 +170,10 @@ class PostgresNode(PostgresRegistry):
             self._called.clear()
 
     def _bereave(self) -> None:
+        """Take up what those that are no more held, and what they gave back."""
         self._has_orphans = True
         _call(self._orphaned)
+        self._spawn(self._look_for_work())
 
     async def upkeep(self) -> None:
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""
@@ -151,10 +183,13 @@ class PostgresNode(PostgresRegistry):
 
     async def _register(self) -> None:
         began_s = real_s()
-        epoch, live = await self._db.write(lambda c: nodes.register(c, self._name, self._terms))
-        if len(live) > 0:
+        epoch, others = await self._db.write(
+            lambda c: nodes.register(c, self._name, self._terms, self._roles)
+        )
+        if others:
             await self._db.fetch(_NODES["tell_joined"])
-        self._epoch, self._known = epoch, Known.of(epoch, live)
+        self._living = {**others, epoch: self._roles}
+        self._epoch, self._known = epoch, Known.of(epoch, self._living)
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s
         if self._ear is not None:
@@ -168,10 +203,13 @@ class PostgresNode(PostgresRegistry):
             await ear.add_listener(f"homing_{self._epoch}", self._hinted)
             await ear.add_listener("homing_registry", self._notified)
             await ear.add_listener("homing_nodes", self._joined)
+            for role in self._taken_roles():
+                await ear.add_listener(channel(role), partial(self._handed_over, role))
             self._ear = ear
             # Links said to a server that crashed since are forgotten there; repeating them is harmless.
             links = sorted(self._online) if isinstance(self._online, Iterable) else []
             await ear.execute(_NODES["link"], links, self._epoch)
+            self._spawn(self._look_for_work())
         return self._ear
 
     def _hinted(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -180,7 +218,7 @@ class PostgresNode(PostgresRegistry):
             hear(recipients)
 
     def _joined(self, *_told: object) -> None:
-        """There is another node: who hints only where there are several learns of it now, not with its next beat."""
+        """A node came or went: who hints only where there are several, or takes over, learns of it now, not with the next beat."""
         self._called.set()
 
     def _notified(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -189,6 +227,34 @@ class PostgresNode(PostgresRegistry):
     async def _hear_quietly(self, version: int) -> None:
         with contextlib.suppress(HomingError):  # the next beat sees it
             await self._hear(version)
+
+    def _taken_roles(self) -> list[Role]:
+        """The roles of this node for which other nodes may leave work."""
+        return [role for role in (Role.CALLBACKS, Role.CHANNELS) if role in self._roles]
+
+    def _takers(self, role: str) -> list[int]:
+        return [epoch for epoch, roles in sorted(self._living.items()) if role in roles]
+
+    def _hand_over(self, committed: Committed) -> None:
+        """Tell those who have the roles that this node has not of the work it stored for them."""
+        lanes = {} if Role.CALLBACKS in self._roles else committed.lanes_due
+        command_ms = None if Role.CHANNELS in self._roles else committed.next_command_ms
+        if lanes or command_ms is not None:
+            self._handovers.say(lanes, command_ms)
+
+    def _handed_over(self, role: Role, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        self._handovers.hear(role, str(payload), self._epoch)
+
+    async def _tell_role(self, channel: str, payload: str) -> None:
+        await self._db.fetch(_NODES["tell_role"], channel, payload)
+
+    async def _look_for_work(self) -> None:
+        """What was handed over while nobody listened here, or given back by a node that stopped, is in the store."""
+        if not self._taken_roles():
+            return
+        with contextlib.suppress(HomingError):  # else a sweep finds it
+            outlook = await self._db.look(lambda c: claims.outlook(c, self._known))
+            self._handovers.found(outlook.lanes_due, outlook.next_command_ms)
 
     def _hint(self, committed: Committed) -> None:
         """Tell nodes that have a link to somebody for whom there is something new; lost hints are found by heartbeats."""
@@ -233,6 +299,7 @@ class PostgresNode(PostgresRegistry):
 
     async def _stop(self) -> None:
         """End the heart and whatever is still being said."""
+        await self._handovers.close()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

@@ -6,10 +6,12 @@ here are real: the database's clock for terms, this machine's boot time for how 
 """
 
 import time
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from homing.config.settings import ROLES, Role
 from homing.store.postgres.positions import SLOTS
 from homing.store.sql import load
 
@@ -32,14 +34,21 @@ class Known(NamedTuple):
 
     newest: int
     live: list[int]
+    tellers: list[int]
+    """Those of them with the role ``callbacks``, in order: they share the deadlines."""
     rank: int
-    """Which of those that live this node is, from 0."""
+    """Which of the tellers this node is, from 0; -1 where it is none."""
 
     @classmethod
-    def of(cls, epoch: int, live: list[int], newest: int = 0) -> "Known":
-        """Return what a node knows after a look at ``node``; ``newest`` is the highest epoch it ever knew, which may have died."""
-        epochs = sorted({epoch, *live})
-        return cls(max(newest, epochs[-1]), epochs, epochs.index(epoch))
+    def of(cls, epoch: int, roles: Mapping[int, Collection[str]], newest: int = 0) -> "Known":
+        """Return what a node knows after a look at ``node``: the roles of each epoch that lives, its own among them.
+
+        ``newest`` is the highest epoch it ever knew, which may have died.
+        """
+        live = sorted({epoch, *roles})
+        tellers = [one for one in live if Role.CALLBACKS in roles.get(one, ())]
+        rank = tellers.index(epoch) if epoch in tellers else -1
+        return cls(max(newest, live[-1]), live, tellers, rank)
 
     def is_dead(self, owner: int) -> bool:
         """Say whether what this epoch owns may be taken."""
@@ -55,24 +64,27 @@ class Beat(NamedTuple):
     """What one renewal came to; ``is_renewed`` False: the term had run out."""
 
     is_renewed: bool
-    live: list[int]
+    live: dict[int, frozenset[str]]
+    """Their roles."""
     buried: list[int]
     registry_version: int
 
 
-async def register(connection: Any, name: str, terms: Terms) -> tuple[int, list[int]]:
-    """Draw an epoch inside the caller's transaction; return it and all that live.
+async def register(
+    connection: Any, name: str, terms: Terms, roles: Collection[str] = ROLES
+) -> tuple[int, dict[int, frozenset[str]]]:
+    """Draw an epoch inside the caller's transaction; return it, and the roles of all others that live.
 
     The counter's lock is held until the commit: epochs become visible in their order, so that whoever knows one knows
     every lower one that lives. It differs from all that live in the place it has in feed positions.
     """
     last = await connection.fetchval(_META["lock_number"], "epoch")
-    live = [row[0] for row in await connection.fetch(_SQL["epochs"])]
+    live = await _living(connection)
     epoch = last + 1
     while epoch % SLOTS in {other % SLOTS for other in live}:
         epoch += 1
     await connection.execute(_META["put_number"], "epoch", epoch)
-    await connection.execute(_SQL["register"], epoch, name, terms.alive_ms)
+    await connection.execute(_SQL["register"], epoch, name, terms.alive_ms, " ".join(sorted(roles)))
     return epoch, live
 
 
@@ -82,6 +94,10 @@ async def beat(connection: Any, epoch: int, terms: Terms) -> Beat:
     buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
     if buried:
         await connection.execute(_SQL["unlink_dead"])
-    live = [row[0] for row in await connection.fetch(_SQL["epochs"])]
+    live = await _living(connection)
     version = await connection.fetchval(_SQL["registry_version"])
     return Beat(renewed is not None, live, buried, version)
+
+
+async def _living(connection: Any) -> dict[int, frozenset[str]]:
+    return {row[0]: frozenset(row[1].split()) for row in await connection.fetch(_SQL["epochs"])}

@@ -1,6 +1,6 @@
 """The embedded store: SQLite through apsw, one process, one writer (`homing.store.port.Store`)."""
 
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,6 +8,7 @@ import apsw
 import uuid_utils
 
 from homing.clock import Clock
+from homing.config.settings import ROLES
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
 from homing.store.port import Claimed, ReplayStep, Retention
@@ -159,6 +160,19 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
 
     def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
         """See `port.Hints.on_hint`: there is nobody to tell."""
+
+    def on_lanes(self, hear: Callable[[Mapping[int, int]], None]) -> None:
+        """See `port.Handovers.on_lanes`: there is nobody who would leave work to this process."""
+
+    def on_command(self, hear: Callable[[int], None]) -> None:
+        """See `port.Handovers.on_command`: likewise."""
+
+    def on_handed(self, hear: Callable[[str], None]) -> None:
+        """See `port.Handovers.on_handed`: likewise."""
+
+    def nodes(self) -> Mapping[str, int]:
+        """See `port.Ownership.nodes`: this one has all roles."""
+        return dict.fromkeys(ROLES, 1)
 
 
 async def _walk(

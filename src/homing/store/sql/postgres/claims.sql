@@ -83,15 +83,16 @@ UPDATE command AS c SET owner = $2 FROM taken WHERE c.key = taken.key AND c.kind
 RETURNING c.key, c.kind, c.tries, c.detail;
 
 -- name: due_timers
--- Each node rings its share of the dispatches; what nobody rang for 5 s is everybody's.
+-- Each of those that tell callbacks rings its share of the dispatches; what nobody rang for 5 s is everybody's.
+-- $3 are they, $4 which of them asks: -1 for one that has no share.
 SELECT key FROM timer WHERE at <= $1 AND (at <= $1 - 5000 OR get_byte(key, 15) % $3::integer = $4::integer)
 ORDER BY at LIMIT $2;
 
 -- name: next_timer
--- When the first one rings for this node.
+-- When the first one rings for this node; likewise $1 and $2.
 SELECT least(
   (SELECT at FROM timer WHERE get_byte(key, 15) % $1::integer = $2::integer ORDER BY at LIMIT 1),
-  (SELECT at + CASE WHEN $1::integer = 1 THEN 0 ELSE 5000 END FROM timer ORDER BY at LIMIT 1));
+  (SELECT at + CASE WHEN $1::integer = 1 AND $2::integer = 0 THEN 0 ELSE 5000 END FROM timer ORDER BY at LIMIT 1));
 
 -- name: next_command
 SELECT min(due) FROM command WHERE due IS NOT NULL;

@@ -2,12 +2,12 @@
 
 -- name: epochs
 -- All that live, as of this statement.
-SELECT epoch FROM node ORDER BY epoch;
+SELECT epoch, roles FROM node ORDER BY epoch;
 
 -- name: register
 -- After the counter was locked, so that whoever sees an epoch sees every lower one that lives.
-INSERT INTO node(epoch, name, started_at, alive_until)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 millisecond');
+INSERT INTO node(epoch, name, roles, started_at, alive_until)
+VALUES ($1, $2, $4, clock_timestamp(), clock_timestamp() + $3 * interval '1 millisecond');
 
 -- name: renew
 -- A term that ran out cannot be renewed: no row comes back.
@@ -52,6 +52,10 @@ SELECT pg_notify('homing_registry', $1::text);
 
 -- name: tell_joined
 SELECT pg_notify('homing_nodes', '');
+
+-- name: tell_role
+-- What waits for whoever has a role; its channel is the role's.
+SELECT pg_notify($1::text, $2::text);
 
 -- name: changes
 -- What was changed since, by whomever.

@@ -310,6 +310,7 @@ CREATE TABLE listener(
 CREATE TABLE node(
   epoch       BIGINT PRIMARY KEY,
   name        TEXT NOT NULL,
+  roles       TEXT NOT NULL,
   started_at  TIMESTAMPTZ NOT NULL,
   alive_until TIMESTAMPTZ NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
