@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LOCKED = ["run", "dev"]
 NODE = ROOT / "tests" / "node"
+MOST_LINES = 400
 # What .venv needs besides the dependencies, to install the project itself.
 BUILD_ONLY = {"hatchling", "editables"}
 
@@ -100,3 +101,13 @@ def test_no_test_is_left_out_where_something_is_missing() -> None:
         path.name for path in sorted((ROOT / "tests").rglob("*.py")) if words.search(path.read_text("utf-8"))
     ]
     assert found == []
+
+
+def test_a_module_is_no_longer_than_it_can_be_read() -> None:
+    """Above 400 lines two jobs were not separated (CONTRIBUTING.md); it holds for tests and benchmarks too."""
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for folder in ("src", "tests", "bench")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}

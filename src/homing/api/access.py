@@ -10,7 +10,8 @@ from homing.api.auth import Principal
 from homing.errors import NotFound
 from homing.identifiers import fold_identifier
 from homing.model import App, Endpoint, Job, Token, User, uuid_bytes
-from homing.store.port import Archive, Registry
+from homing.store.archive.port import Archive
+from homing.store.port import Registry
 from homing.store.views import MessageView
 
 _APP_ID: Final = re.compile(r"0*[1-9][0-9]{0,15}")

@@ -24,8 +24,9 @@ from homing.api.routes_tokens import Tokens
 from homing.api.routes_users import Users
 from homing.api.routing import NOTHING_HERE
 from homing.clock import Clock
+from homing.store.archive.port import Archive
 from homing.store.changes import Change
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 
 class Api(Door):

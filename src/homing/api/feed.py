@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from homing.store.archive.port import Archive
 from homing.store.batch import Batch, Committed
-from homing.store.port import Archive
 from homing.store.views import FeedItem, FeedPage
 
 GATHER_S: Final = 0.02

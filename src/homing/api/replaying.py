@@ -6,8 +6,9 @@ from typing import Final
 import uuid_utils
 
 from homing.model import Job, ReplaySpec
+from homing.store.archive.port import Archive
 from homing.store.changes import CreateJob
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 _STEP: Final = 1_000
 """Messages looked at in one question."""

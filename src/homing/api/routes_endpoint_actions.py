@@ -22,8 +22,9 @@ from homing.clock import Clock
 from homing.contract.notification import iso_utc
 from homing.errors import UrlNotAllowed
 from homing.model import Endpoint, ReplaySpec
+from homing.store.archive.port import Archive
 from homing.store.changes import EnableEndpoint, RotateEndpointSecret
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 _PATH: Final = "/1/apps/{appId}/endpoints/{endpointId}"
 

@@ -21,8 +21,9 @@ from homing.api.wire import NO_CONTENT, Answer, reply
 from homing.contract.status import Status, mask
 from homing.errors import NotAcceptable, NotFound, UrlNotAllowed
 from homing.model import Endpoint
+from homing.store.archive.port import Archive
 from homing.store.changes import CreateEndpoint, DeleteEndpoint, UpdateEndpoint
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 
 class Endpoints:

@@ -18,8 +18,8 @@ from homing.contract.notification import iso_utc
 from homing.contract.status import STATUSES
 from homing.errors import NotAcceptable, NotFound
 from homing.model import message_of, uuid_text
+from homing.store.archive.port import Archive
 from homing.store.batch import Facts
-from homing.store.port import Archive
 from homing.store.views import FeedItem, FeedPage
 
 MAX_APPS: Final = 100

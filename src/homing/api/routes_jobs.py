@@ -20,8 +20,9 @@ from homing.contract.notification import iso_utc
 from homing.contract.status import mask
 from homing.errors import Conflict, NotAcceptable, NotFound
 from homing.model import Endpoint, Job, ReplaySpec
+from homing.store.archive.port import Archive
 from homing.store.changes import UpdateJob
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 _WEBHOOK_ID: Final = re.compile(r"msg_([0-9a-f]{32})([0-9a-f]{4})_([0-9]{1,3})_([0-9]{1,18})")
 

@@ -34,8 +34,9 @@ from homing.clock import RealClock
 from homing.contract.notification import iso_utc
 from homing.errors import Conflict, NotFound
 from homing.model import Listener, listener_context
+from homing.store.archive.port import Archive
 from homing.store.changes import DeleteListener, MoveListener, OpenListener
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 
 LEASE_MS: Final = 30_000
 """How long a holder that says nothing more still holds."""

@@ -29,8 +29,9 @@ from homing.identifiers import fold_identifier
 from homing.lifecycle.dispatch import Fallback, Message, Recalled
 from homing.lifecycle.explain import CallbackFacts, Facts, explain
 from homing.model import DispatchKey, Endpoint, EndpointState, uuid_text
+from homing.store.archive.port import Archive
 from homing.store.batch import Occurrence
-from homing.store.port import Archive, Registry
+from homing.store.port import Registry
 from homing.store.views import CallbackView, DispatchView, MessageQuery, MessageView
 
 READ: Final = ("read",)

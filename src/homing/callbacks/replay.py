@@ -13,9 +13,10 @@ from homing.callbacks.chores import Chores
 from homing.clock import Clock
 from homing.errors import HomingError
 from homing.model import Job
+from homing.store.archive.port import Archive
 from homing.store.batch import Committed, LaneWork
 from homing.store.changes import Change, UpdateJob
-from homing.store.port import Archive, Ledger, Registry
+from homing.store.port import Ledger, Registry
 from homing.telemetry import LogEvent, logger
 
 WINDOW: Final = 200

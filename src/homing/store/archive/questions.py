@@ -1,4 +1,4 @@
-"""The questions about messages (`homing.store.port.Archive`), put to whichever store: it never writes."""
+"""The questions about messages (`homing.store.archive.port.Archive`), put to whichever store: it never writes."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

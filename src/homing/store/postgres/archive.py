@@ -1,4 +1,4 @@
-"""The archive on PostgreSQL (`homing.store.port.Archive`); what is its own is where the feed ends."""
+"""The archive on PostgreSQL (`homing.store.archive.port.Archive`); what is its own is where the feed ends."""
 
 from homing.store.archive import feed
 from homing.store.archive.questions import ArchiveQuestions

@@ -1,4 +1,4 @@
-"""The archive on SQLite (`homing.store.port.Archive`); what is its own is where the feed ends and where an instant is in it."""
+"""The archive on SQLite (`homing.store.archive.port.Archive`); what is its own is where the feed ends and where an instant is in it."""
 
 from homing.store.archive import feed
 from homing.store.archive.questions import ArchiveQuestions
