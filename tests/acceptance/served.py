@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class Served:
         """When the process was last started, by the monotonic clock."""
         self._environment = environment(changes or {})
         self._log: IO[bytes] | None = None
+        self._is_listening = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,7 +73,7 @@ class Served:
 
     @property
     def log(self) -> str:
-        """All that the processes printed so far, stdout and stderr."""
+        """All that the processes said on stderr so far."""
         return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
 
     def faults(self) -> list[str]:
@@ -91,24 +93,34 @@ class Served:
         self._process = subprocess.Popen(
             [*command, "--listen", f"127.0.0.1:{self.port}"],
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
+            stdout=subprocess.PIPE,
             stderr=self._log,
             env=self._environment,
             cwd=self.data.parent,
         )
 
     async def ready(self, path: str = "/readyz") -> float:
-        """Wait for the first 200 of ``path``; return how many seconds after the start of the process it came."""
-        assert self._process is not None
+        """Wait until it listens, and ``path`` is 200; return how many seconds after the start of the process that was."""
+        if not self._is_listening:
+            await self._listens()
         async with httpx.AsyncClient(base_url=self.url, timeout=START_S, trust_env=False) as http:
-            while time.monotonic() - self.started_s < START_S:
-                assert self._process.poll() is None, f"ended with {self._process.returncode}:\n{self.log}"
-                try:
-                    if (await http.get(path)).status_code == 200:
-                        return time.monotonic() - self.started_s
-                except httpx.TransportError:
-                    await asyncio.sleep(0.005)  # a process tells by nothing else that it listens
-        raise AssertionError(f"not ready in {START_S} s:\n{self.log}")
+            answer = await http.get(path)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}\n{self.log}"
+        return time.monotonic() - self.started_s
+
+    async def _listens(self) -> None:
+        """Read the line that a node prints when it listens; it prints no other."""
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        in_time = threading.Timer(START_S, process.kill)
+        in_time.start()
+        try:
+            line = await asyncio.to_thread(process.stdout.readline)
+        finally:
+            in_time.cancel()
+        assert line.strip() == self.url.encode(), f"said {line!r}, ended with {process.poll()}:\n{self.log}"
+        self._is_listening = True
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -136,7 +148,10 @@ class Served:
             self.kill()
 
     def _ended(self) -> None:
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
         self._process = None
+        self._is_listening = False
         if self._log is not None:
             self._log.close()
 

@@ -10,6 +10,7 @@ from tests.acceptance.libraries import LIBRARIES, NO_MATCH, Case
 from tests.acceptance.served import Served, made
 from tests.acceptance.town import Town, say, told, town, until, until_told
 from tests.acceptance.wire import wire
+from tests.waiting import again
 
 from homing.simulator.receivers import Caught, Receiver
 
@@ -26,12 +27,12 @@ async def path_of(place: Town, receiver: Receiver) -> str:
 
 async def shown(place: Town, path: str, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Ask until what is shown holds, and return it."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            answer: dict[str, Any] = (await place.http.get(path)).json()
-            if holds(answer):
-                return answer
-            await asyncio.sleep(0.02)  # the store tells nobody when it has written
+
+    async def ask() -> dict[str, Any]:
+        answer: dict[str, Any] = (await place.http.get(path)).json()
+        return answer
+
+    return await again(ask, holds, "what a callback's answer came to is written after it was answered")
 
 
 async def ended(place: Town, job: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from tests.acceptance.served import Served
-from tests.acceptance.town import Town, hear, say, told, town, until, until_told
+from tests.acceptance.town import Town, arrival, hear, say, told, town, until, until_told
+from tests.waiting import again
 from websockets import ConnectionClosed
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -50,14 +51,17 @@ def test_sigterm_drains(own: Served, run: Run) -> None:
         async with town(own) as place:
             await place.user("ann")
             receiver = await place.receiver("json", "slow:700ms")
+            is_asked = arrival(receiver)
             async with place.phone(await place.log_in("ann")) as phone:
                 message_id = await place.send("ann")
                 assert (await hear(phone))["messageId"] == message_id
-                while not receiver.caught:
-                    await asyncio.sleep(0.002)  # the try is under way: nothing else tells
+                await is_asked.wait()
                 stopping = asyncio.create_task(asyncio.to_thread(own.stop))
-                while (ready := await place.http.get("/readyz")).status_code == 200:
-                    await asyncio.sleep(0.002)
+                ready = await again(
+                    lambda: place.http.get("/readyz"),
+                    lambda it: it.status_code != 200,
+                    "readiness is only asked for",
+                )
                 assert ready.status_code == 503
                 late = await place.http.post("/1/messages", json=place.message("ann"))
                 assert (late.status_code, late.json()["code"]) == (503, "unavailable")

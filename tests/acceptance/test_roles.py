@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tests.acceptance.served import Served
 from tests.acceptance.test_two_nodes import shared
-from tests.acceptance.town import say, town, until_told
+from tests.acceptance.town import say, town, until, until_told
 from tests.postgres.server import Server
+from tests.waiting import again
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 UNSWEPT = (str(Path(__file__).with_name("unswept.py")),)
@@ -61,17 +62,21 @@ def test_what_the_front_stores_the_back_tells(nodes: tuple[Served, Served], run:
                 await say(phone, {"type": "read", "messageIds": [first]})
                 await until_told(receiver, first, "delivered", "read")
                 await say(phone, {"type": "send", "clientRef": "1", "text": "hello back"})
-                while not inbox.caught:
-                    await asyncio.sleep(0.01)
+                await until(inbox, bool)
             device = {"authorization": f"Bearer {await place.log_in('bob')}"}
             token = {"platform": "ios", "token": "ab" * 32}
             put = await place.http.put("/device/1/push-token", json=token, headers=device)
             assert put.status_code == 204, put.text
             second = await place.send("bob")
-            while await metric(back, 'homing_work_handed_total{role="channels"}') < 1:
-                await asyncio.sleep(0.01)
-            while "nobody was woken" not in (await place.http.get(f"/1/messages/{second}/explain")).text:
-                await asyncio.sleep(0.01)
+            handed = 'homing_work_handed_total{role="channels"}'
+            await again(
+                lambda: metric(back, handed), bool, "a push that nobody has a key for leaves only its trace"
+            )
+            await again(
+                lambda: place.http.get(f"/1/messages/{second}/explain"),
+                lambda it: "nobody was woken" in it.text,
+                "its trace is written after it",
+            )
             assert await metric(back, 'homing_work_handed_total{role="callbacks"}') >= 3
             assert await metric(front, 'homing_work_handed_total{role="callbacks"}') == 0
             assert await metric(front, 'homing_nodes{role="callbacks"}') == 1
@@ -79,8 +84,7 @@ def test_what_the_front_stores_the_back_tells(nodes: tuple[Served, Served], run:
             assert len(ids) == len(set(ids)) == 5
             replayed = await place.http.post(f"/1/messages/{first}/callbacks/replay")
             assert replayed.status_code == 202, replayed.text
-            while len(receiver.caught) < 7:
-                await asyncio.sleep(0.01)
+            await until(receiver, lambda caught: len(caught) >= 7)
             endpoint = (await place.http.get(f"{place.path}/endpoints")).json()["items"][0]["id"]
             sample = await place.http.post(f"{place.path}/endpoints/{endpoint}/test")
             assert sample.json()["ok"], sample.text

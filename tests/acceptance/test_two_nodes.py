@@ -14,8 +14,9 @@ import pytest
 from tests.acceptance.served import Served
 from tests.acceptance.town import hear, link, say, told, town, until_told
 from tests.postgres.server import Server
+from tests.waiting import again
 
-from homing.simulator.receivers import Receiver
+from homing.simulator.receivers import Caught, Receiver
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 TAKEN_OVER_S = 60.0
@@ -112,10 +113,12 @@ def test_a_database_that_is_away_is_named_and_waited_for(
 
 async def answered(http: httpx.AsyncClient, status: int) -> str:
     """Wait until the node says of itself that it is ready, or that it is not; return its words."""
-    until_s = time.monotonic() + TAKEN_OVER_S
-    while (answer := await http.get("/readyz")).status_code != status:
-        assert time.monotonic() < until_s, answer.text
-        await asyncio.sleep(0.1)
+    answer = await again(
+        lambda: http.get("/readyz"),
+        lambda it: it.status_code == status,
+        "readiness is only asked for",
+        within_s=TAKEN_OVER_S,
+    )
     return answer.text
 
 
@@ -130,6 +133,7 @@ def test_a_node_that_is_killed_is_taken_over(nodes: tuple[Served, Served], run: 
             await place.user("ann")
             receiver = await place.receiver("json", "slow:200ms")
             acknowledged: list[str] = []
+            is_amid = asyncio.Event()
 
             async def post(http: httpx.AsyncClient) -> None:
                 with contextlib.suppress(httpx.TransportError):
@@ -137,10 +141,11 @@ def test_a_node_that_is_killed_is_taken_over(nodes: tuple[Served, Served], run: 
                         answer = await http.post("/1/messages", json=place.message("ann"))
                         if answer.status_code == 201:
                             acknowledged.append(answer.json()["messageId"])
+                        if len(acknowledged) == 300:
+                            is_amid.set()
 
             load = [asyncio.create_task(post(http)) for http in (place.http, there) for _ in range(8)]
-            while len(acknowledged) < 300:
-                await asyncio.sleep(0.01)
+            await is_amid.wait()
             other.kill()
             await asyncio.gather(*load)
             await all_told(receiver, acknowledged)
@@ -151,9 +156,18 @@ def test_a_node_that_is_killed_is_taken_over(nodes: tuple[Served, Served], run: 
 
 async def all_told(receiver: Receiver, messages: list[str]) -> None:
     """Wait until the receiver took the first status of each of these messages."""
-    until_s = time.monotonic() + TAKEN_OVER_S
-    while missing := set(messages) - {
-        told(one)[0] for one in receiver.caught if 200 <= (one.answered or 0) < 300
-    }:
-        assert time.monotonic() < until_s, f"{len(missing)} of {len(messages)} were never told"
-        await asyncio.sleep(0.1)
+    missing, is_whole = set(messages), asyncio.Event()
+
+    def look(caught: Caught) -> None:
+        if 200 <= (caught.answered or 0) < 300:
+            missing.discard(told(caught)[0])
+        if not missing:
+            is_whole.set()
+
+    receiver.on_caught.append(look)
+    for caught in receiver.caught:
+        look(caught)
+    try:
+        await asyncio.wait_for(is_whole.wait(), TAKEN_OVER_S)
+    except TimeoutError:
+        raise AssertionError(f"{len(missing)} of {len(messages)} were never told") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from websockets import Subprotocol
 from websockets.asyncio.client import ClientConnection, connect
 
 from homing.contract.notification import StatusNotification
+from homing.simulator.answers import Answer
 from homing.simulator.receivers import Caught, Receiver
 
 WITHIN_S = 10.0
@@ -115,6 +117,18 @@ async def until(receiver: Receiver, is_enough: Callable[[list[Caught]], bool]) -
     finally:
         receiver.on_caught.remove(look)
     return done()
+
+
+def arrival(receiver: Receiver) -> asyncio.Event:
+    """Return what is set when the next request has come, before it is answered."""
+    arrived, behaviour = asyncio.Event(), receiver._behaviour
+
+    def answer(n: int, rng: random.Random) -> Answer:
+        arrived.set()
+        return behaviour.answer(n, rng)
+
+    receiver._behaviour = msgspec.structs.replace(behaviour, answer=answer)
+    return arrived
 
 
 async def until_told(receiver: Receiver, message_id: str, *statuses: str) -> list[Caught]:

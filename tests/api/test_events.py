@@ -273,11 +273,19 @@ def test_others_events_wake_nobody(run: Run) -> None:
 
             w.store.feed = counted  # type: ignore[method-assign]
 
+            rang, ring = asyncio.Event(), w.api._arrivals._ring
+
+            def rings() -> None:
+                ring()
+                rang.set()
+
+            w.api._arrivals._ring = rings  # type: ignore[method-assign]
+
             async def both() -> None:
                 for _ in range(5):
                     await sent(w.client, theirs, "ann")
-                    while w.api._arrivals._ringing is not None:
-                        await asyncio.sleep(0.001)
+                    await rang.wait()
+                    rang.clear()
                 assert looks == 1
                 await sent(w.client, mine, "ann")
 

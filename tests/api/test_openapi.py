@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 import uvloop
 from tests.api.world import ADMIN, app_with_users, message_to, world
+from tests.serving import Serving
 
 from homing.api.decode import shape
 from homing.api.endpoint_schema import EndpointCreate
@@ -144,11 +145,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 lifespan="off",
                 http="httptools",
             )
-            server = uvicorn.Server(config)
+            server = Serving(config)
             started.append(server)
             serving = asyncio.ensure_future(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.005)
+            await server.is_up.wait()
             is_up.set()
             await serving
 

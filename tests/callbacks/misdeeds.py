@@ -78,8 +78,9 @@ def breaks(begin: bytes) -> Act:
     """Say this much, and reset the connection."""
 
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.transport.set_write_buffer_limits(0)
         writer.write(begin)
-        await asyncio.sleep(0.02)  # what is unsent when a connection is reset is never sent
+        await writer.drain()  # what is unsent when a connection is reset is never sent
         return await reset(reader, writer)
 
     return act
@@ -92,6 +93,16 @@ def half_closes(begin: bytes = b"") -> Act:
         writer.write(begin)
         writer.write_eof()
         return await hang(reader, writer)
+
+    return act
+
+
+def waits(wait_s: float) -> Act:
+    """Say nothing for so long of real time, which is what libcurl's deadlines are of, and close the connection."""
+
+    async def act(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(wait_s)
+        return False
 
     return act
 

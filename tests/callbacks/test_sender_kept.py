@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.callbacks.certificates import certificates
-from tests.callbacks.misdeeds import at_first, half_closes, hangs_up, takes_a_byte, then
+from tests.callbacks.misdeeds import at_first, half_closes, hangs_up, takes_a_byte, then, waits
 from tests.callbacks.rows import GONE
 from tests.callbacks.zoo import OK, Act, Run, Zoo, endpoint, hang, lag, outbox, post, reset, says, until, zoo
 
@@ -109,12 +109,8 @@ def test_a_try_that_begins_anew_ends_with_its_own_deadline(run: Run) -> None:
             await together.wait()
             return await says(OK)(reader, writer)
 
-        async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            await asyncio.sleep(0.1)
-            return False
-
         together = asyncio.Event()
-        async with zoo(act=at_first(first, later)) as receiver, outbox() as box, lag() as late:
+        async with zoo(act=at_first(first, waits(0.1))) as receiver, outbox() as box, lag() as late:
             view = endpoint(receiver.url("hook"), timeout_s=1.0)
             await box.send(*(post(endpoint(receiver.url("hook"), 2)) for _ in range(connections)))
             (done,) = await box.send(post(view))

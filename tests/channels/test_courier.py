@@ -220,16 +220,21 @@ def test_the_sweep_finds_a_command_nobody_told_of(run: Run, monkeypatch: pytest.
     """A due command that never came with a commit is found by looking into the store now and then."""
 
     async def story() -> None:
-        service = ScriptedPush()
-        async with town({"ios": service}) as it:
+        is_asked = asyncio.Event()
+
+        class Tells(ScriptedPush):
+            async def push(self, job: PushRequest) -> PushOutcome:
+                is_asked.set()
+                return await super().push(job)
+
+        async with town({"ios": Tells()}) as it:
             house = it.house
             sink, house.sink = house.sink, lambda _batch, _committed: None
             key = house.message(device("a"))
             house.sink = sink
             house.commands[key, CommandKind.PUSH] = (0, house.clock.now_ms(), None)
             async with asyncio.timeout(5):
-                while not service.asked:
-                    await asyncio.sleep(0.001)
+                await is_asked.wait()
 
     monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
     run(story())

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.acceptance.served import Served, made
 from tests.chaos.remains import rest_of
+from tests.waiting import again
 
 from homing.callbacks.replay import WINDOW
 from homing.simulator.answers import Answer, Behaviour
@@ -168,8 +169,13 @@ def test_a_replay_of_dead_letters_is_killed_and_goes_on(
             await place.fill(http)
             await place.until(lambda: len(place.told), 4 * CALLBACKS)
             dead = f"{place.path}/dead/groups"
-            while sum(group["count"] for group in (await http.get(dead)).json()["items"]) < CALLBACKS:
-                await asyncio.sleep(0.02)  # the last tries are being written
+
+            async def given_up() -> int:
+                return sum(group["count"] for group in (await http.get(dead)).json()["items"])
+
+            await again(
+                given_up, lambda count: count == CALLBACKS, "the last tries are written after their answers"
+            )
             first = {one.webhook_id for one in place.told}
             place.receiver._behaviour = Behaviour("well", lambda _n, _rng: Answer(204))
             job = await place.replay_and_kill(http, "dead", random.Random(2))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.acceptance.served import ADMIN, Served, made
 from tests.deploy.proxies import DEPLOY, Proxy, caddy, nginx, seconds, tool
+from tests.waiting import again
 
 from homing.device import Device, Disconnected, Message
 
@@ -117,8 +118,11 @@ def test_a_live_link_goes_through(proxy: Proxy, served: Served, run: Run) -> Non
                     assert isinstance(event, Message)
                     assert event.id == message_id
                     await phone.read(message_id)
-                    while await statuses(http, message_id) != ["enqueued", "delivered", "read"]:
-                        await asyncio.sleep(0.02)  # the receipt travels by itself
+                    await again(
+                        lambda it=message_id: statuses(http, it),  # type: ignore[misc]
+                        lambda it: it == ["enqueued", "delivered", "read"],
+                        "a receipt is answered by nothing",
+                    )
                 assert await asyncio.to_thread(served.stop) == 0
                 with pytest.raises(Disconnected) as ended:
                     await anext(heard)

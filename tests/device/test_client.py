@@ -87,6 +87,7 @@ def test_messages_are_acknowledged_and_yielded_once(run: Run) -> None:
 
     async def story() -> None:
         acks: list[list[str]] = []
+        is_acknowledged = asyncio.Event()
 
         async def talk(link: ServerConnection) -> None:
             for frame in (msg(1), msg(1), '{"type": "later"}', msg(2)):
@@ -94,6 +95,8 @@ def test_messages_are_acknowledged_and_yielded_once(run: Run) -> None:
             async for text in link:
                 heard = json.loads(text)
                 acks.append(heard["messageIds"])
+                if len(acks) == 4:
+                    is_acknowledged.set()
 
         async with server(talk) as url, device(url) as phone:
             phone.unacknowledged.add("m0")
@@ -103,8 +106,7 @@ def test_messages_are_acknowledged_and_yielded_once(run: Run) -> None:
                 if message.id == "m2":
                     break
             assert got == ["m1", "m2"]
-            while len(acks) < 4:
-                await asyncio.sleep(0.001)
+            await is_acknowledged.wait()
             assert acks == [["m0"], ["m1"], ["m1"], ["m2"]]
             assert phone.unacknowledged == set()
             assert (phone.cursor, phone.epoch, phone.device_id) == (2, "e", "d")

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import uuid_utils
 import uvicorn
+from tests.serving import Serving
+from tests.waiting import again
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -30,13 +32,6 @@ APP_KEY = "app-key-1"
 PASSWORD = "secret"
 _hashes: list[str] = []
 _BY_NUMBER = {number: status for status, number in NUMBER.items()}
-
-
-class _Quiet(uvicorn.Server):
-    """uvicorn without signal handlers, so that several can run in one process."""
-
-    def install_signal_handlers(self) -> None:
-        pass
 
 
 class House:
@@ -85,12 +80,13 @@ class House:
         return [[_BY_NUMBER[event.status] for event in dispatch.events] for dispatch in view.dispatches]
 
     async def until(self, fact: Callable[[], Awaitable[bool] | bool]) -> None:
-        """Wait for a fact; the test's own timeout ends a wait in vain."""
-        while True:
+        """Wait for a fact."""
+
+        async def ask() -> bool:
             holds = fact()
-            if holds is True or (not isinstance(holds, bool) and await holds):
-                return
-            await asyncio.sleep(0.002)
+            return holds if isinstance(holds, bool) else await holds
+
+        await again(ask, bool, "what becomes of a frame is asked of the store")
 
     async def until_said(self, message_id: str, *expected: Status) -> None:
         """Wait until the first dispatch of a message has said just this."""
@@ -179,10 +175,9 @@ async def _serving(home: House, ping_s: float) -> AsyncIterator[None]:
         log_config=None,
         timeout_graceful_shutdown=2,
     )
-    server = _Quiet(config)
+    server = Serving(config)
     task = asyncio.create_task(server._serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.001)
+    await server.is_up.wait()
     home.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         yield
