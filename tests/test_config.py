@@ -232,9 +232,18 @@ def test_nodes_of_a_shared_store_divide_the_roles(roles: str, had: list[str]) ->
     assert [role for role in Role if server.has(role)] == had
 
 
+def test_several_processes_share_a_database() -> None:
+    """The embedded store has one, and that is said."""
+    several = {"HOMING_SERVER__PROCESSES": "4"}
+    assert "server.processes: the embedded store has one process" in refusal(several)
+    assert load(environ=SHARED | several).settings.server.processes == 4
+
+
 @pytest.mark.parametrize(
     "variable,text,words",
     [
+        ("HOMING_SERVER__PROCESSES", "0", "processes: expected `int` >= 1"),
+        ("HOMING_SERVER__METRICS_LISTEN", "9480", "server.metrics_listen: '9480' is not host:port"),
         ("HOMING_SERVER__ROLES", "api,cook", "no role 'cook'"),
         ("HOMING_SERVER__LISTEN", "8480", "server.listen"),
         ("HOMING_SERVER__LISTEN", "::1:80", "server.listen"),

@@ -20,13 +20,18 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def bind(listen: str) -> socket.socket:
-    """Take the address ``host:port`` (port 0: any); raises `AddressInUse` or `ConfigError`."""
+def bind(listen: str, *, is_shared: bool = False) -> socket.socket:
+    """Take the address ``host:port`` (port 0: any); raises `AddressInUse` or `ConfigError`.
+
+    ``is_shared``: other processes of this user may take it too; the kernel spreads connections over those that listen.
+    """
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, int(port)))
     except (ValueError, socket.gaierror, OverflowError) as error:
         listener.close()
@@ -36,6 +41,26 @@ def bind(listen: str) -> socket.socket:
         raise AddressInUse(f"cannot listen on {listen}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
+
+
+def reserve(listen: str) -> tuple[socket.socket, str]:
+    """Take an address for processes that will share it, and do not listen; return who holds it, and the address with its port.
+
+    Raises as `bind` does, also where others share the address already: they would get a part of the connections.
+    """
+    with bind(listen) as alone:
+        listen = _named(listen, alone.getsockname()[1])
+    return bind(listen, is_shared=True), listen
+
+
+def neighbour(listen: str, places: int) -> str:
+    """Return the address so many ports further; port 0 stays any."""
+    port = int(listen.rpartition(":")[2])
+    return _named(listen, port + places) if port else listen
+
+
+def _named(listen: str, port: int) -> str:
+    return f"{listen.rpartition(':')[0]}:{port}"
 
 
 class Doors:

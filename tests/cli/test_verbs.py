@@ -137,6 +137,8 @@ BAD: list[tuple[int, list[str]]] = [
     (2, ["serve", "--listen", "nonsense"]),
     (2, ["serve", "--roles", "king"]),
     (2, ["serve", "--roles", ""]),
+    (2, ["serve", "--processes", "2"]),
+    (2, ["serve", "--processes", "many"]),
     (2, ["serve", "--roles", "api"]),
     (2, ["config"]),
     (2, ["config", "show", "--config", "missing.toml"]),

@@ -131,6 +131,29 @@ def test_a_lost_term_begins_a_new_epoch(database: str, clock: StillClock, run: R
     run(closing(story()))
 
 
+def test_an_heir_takes_over_at_once(database: str, clock: StillClock, run: Run) -> None:
+    """Who has a name of its own had it before, and is no more, whatever its term says; others of one machine's name live."""
+
+    async def story() -> None:
+        other = await node(database, clock=clock)
+        neighbour = await node(database, clock=clock)
+        dead = await node(database, clock=clock, name="one/2")
+        town = await build_town(dead)
+        key = await post(dead, town.app, "Ann")
+        heir = await node(database, clock=clock, name="one/2")
+        await other.beat()
+        assert other._known.live == [other.epoch, neighbour.epoch, heir.epoch]
+        assert [work.key for work in await heir.adopt_lanes((b"", 0), 9)] == [key]
+        looked: list[int] = []
+        heir.on_orphaned(lambda: looked.append(1))
+        assert heir._look_again_at_s is not None
+        heir._look_again_at_s -= 40  # what was just being stored by the dead one is looked for once more
+        await heir.beat()
+        assert looked == [1]
+
+    run(closing(story()))
+
+
 def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: Run) -> None:
     """An owner above every epoch that the claimer knows is no dead one, though it is in no list of the claimer's."""
 

@@ -18,6 +18,9 @@ ListenOption = Annotated[
     str | None, typer.Option("--listen", metavar="127.0.0.1:8480", help="Address to serve on.")
 ]
 
+ONE_OF_SEVERAL: Final = "HOMING_PROCESS"
+"""The variable by which a process knows that a supervisor started it; it is no setting, and nobody else sets it."""
+
 COLUMNS: Final = (field("key"), field("value"), field("origin"), field("default"), field("reason"))
 
 

@@ -9,7 +9,14 @@ import typer
 
 from homing.cli.exits import CliError, ExitCode, usage
 from homing.cli.render import say
-from homing.cli.settings import ConfigOption, DataOption, ListenOption, settings_file, store_url
+from homing.cli.settings import (
+    ONE_OF_SEVERAL,
+    ConfigOption,
+    DataOption,
+    ListenOption,
+    settings_file,
+    store_url,
+)
 
 FORMS: Final = ("json", "form", "get")
 CLOCKS: Final = ("skip", "virtual", "real")
@@ -22,18 +29,36 @@ def serve(
     data: DataOption = None,
     listen: ListenOption = None,
     roles: Annotated[
-        str | None, typer.Option("--roles", metavar="api,gateway,…", help="What this node does.")
+        str | None,
+        typer.Option(
+            "--roles", metavar="api,gateway,callbacks,channels", help="What this node does; without it all."
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", metavar="N", help="So many nodes at one address; only with postgresql://."
+        ),
     ] = None,
 ) -> int:
     """Run a production node until SIGTERM. The first start makes the store and an admin token (DATA/admin-token)."""
+    if ONE_OF_SEVERAL in os.environ:
+        from homing.cli.process import run_process
+
+        return run_process()
     from homing.config import load
 
     flags = {
         "server.listen": listen,
         "server.roles": None if roles is None else tuple(one.strip() for one in roles.split(",")),
+        "server.processes": processes,
         "store.url": store_url(data),
     }
     settings = load(config, flags=flags).settings
+    if settings.server.processes > 1:
+        from homing.cli.supervising import run_processes
+
+        return run_processes(settings)
     from homing.cli.serving import run_node  # heavy: only when the settings are right
 
     return run_node(settings)

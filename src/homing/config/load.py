@@ -170,7 +170,13 @@ def _judge(settings: Settings) -> None:
     """Refuse what a type cannot: values that contradict themselves, and those whose subject does not exist yet."""
     _judge_store(settings)
     _judge_roles(settings)
-    _judge_listen(settings.server.listen)
+    _judge_listen("server.listen", settings.server.listen)
+    if settings.server.metrics_listen:
+        _judge_listen("server.metrics_listen", settings.server.metrics_listen)
+    if settings.server.processes > 1 and not settings.store.is_shared:
+        raise ConfigError(
+            "server.processes: the embedded store has one process; several share a postgresql:// (store.url)"
+        )
     if not re.fullmatch(r"(https?://[^/\s@?#]+(/[^\s?#]*)?)?", settings.server.base_url):
         raise ConfigError("server.base_url: must be like https://homing.example, without query or user")
     for entry in settings.callbacks.allow:
@@ -206,11 +212,11 @@ def _judge_store(settings: Settings) -> None:
         )
 
 
-def _judge_listen(listen: str) -> None:
+def _judge_listen(key: str, listen: str) -> None:
     host, colon, port = listen.rpartition(":")
     is_bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
     if not colon or not host or is_bare or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
-        raise ConfigError(f"server.listen: {listen!r} is not host:port, like 127.0.0.1:8480 or [::1]:8480")
+        raise ConfigError(f"{key}: {listen!r} is not host:port, like 127.0.0.1:8480 or [::1]:8480")
 
 
 def _judge_allow(entry: str) -> None:

@@ -55,6 +55,12 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: Annotated[
         tuple[str, ...], Meta(description="a node does everything, until somebody divides the work")
     ] = ROLES
+    processes: Annotated[
+        int, Meta(ge=1, le=64, description="more than one only where several nodes share a PostgreSQL")
+    ] = 1
+    metrics_listen: Annotated[
+        str, Meta(description="empty: only at listen; needed where several processes share that")
+    ] = ""
 
     def has(self, role: Role) -> bool:
         """Say whether this node has a role."""

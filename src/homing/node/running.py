@@ -14,7 +14,7 @@ from homing.node.ends import Ends
 from homing.node.keys import admin_token_of
 from homing.node.parts import Parts
 from homing.node.stores import Opened, open_store
-from homing.server import HttpServer, bind
+from homing.server import Asgi, HttpServer, bind
 from homing.telemetry import LogEvent, logger
 
 RELOAD_AGAIN_S: Final = 1.0
@@ -31,7 +31,7 @@ class Node:
         self.admin_token = admin_token
         self._is_shared = opened.is_shared
         self._is_stopping = False
-        self._server: HttpServer | None = None
+        self._servers: list[HttpServer] = []
         self._reloading: asyncio.Task[None] | None = None
         self._parts = parts = Parts(settings, opened, ends, online, admin_token, self.not_ready)
         self.engine = parts.engine
@@ -39,14 +39,21 @@ class Node:
 
     @classmethod
     async def open(
-        cls, settings: Settings, *, clock: Clock | None = None, ends: Ends | None = None, memory: bool = False
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        ends: Ends | None = None,
+        memory: bool = False,
+        name: str | None = None,
     ) -> "Node":
         """Open the store and start every part but the HTTP server.
 
+        ``name`` is the node's alone, where several share a store: who had it before is no more, and is taken over at once.
         ``memory`` keeps everything in memory (tests, demo). Raises a `StartError` that says what to change.
         """
         online = Online()
-        opened = await open_store(settings, clock, online, memory=memory)
+        opened = await open_store(settings, clock, online, memory=memory, name=name)
         store = opened.store
         online.said = lambda recipient, is_linked: store.link(recipient, is_linked=is_linked)
         try:
@@ -64,11 +71,13 @@ class Node:
 
     async def listen(self, listener: socket.socket | None = None) -> int:
         """Serve on a bound socket, or bind what the settings say; return the port."""
-        self._server = HttpServer(
-            self._parts.app, listener or bind(self.settings.server.listen), DeviceSocketProtocol
-        )
-        await self._server.start()
-        return self._server.port
+        return await self._serve(self._parts.app, listener or bind(self.settings.server.listen))
+
+    async def listen_aside(self, listener: socket.socket) -> int:
+        """Serve health and metrics alone on another bound socket; return its port."""
+        port = await self._serve(self._parts.health, listener)
+        logger().info(LogEvent.METRICS_SERVED, port=port)
+        return port
 
     def not_ready(self) -> list[str]:
         """Why this node takes no work just now; empty when it does."""
@@ -96,13 +105,19 @@ class Node:
         if self._reloading is not None:
             self._reloading.cancel()
         await parts.close(grace_s)
-        if self._server is not None:
-            await self._server.close()
+        for server in self._servers:
+            await server.close()
         await self.engine.close()
         parts.end()
         await self.store.close()
         logger().info(LogEvent.STORE_CLOSED)
         logger().info(LogEvent.NODE_STOPPED)
+
+    async def _serve(self, app: Asgi, listener: socket.socket) -> int:
+        server = HttpServer(app, listener, DeviceSocketProtocol)
+        self._servers.append(server)
+        await server.start()
+        return server.port
 
     def _lost(self) -> None:
         """Drop what is held, and read the configuration again: the others took this node for dead, or it missed changes."""

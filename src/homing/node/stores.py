@@ -28,10 +28,12 @@ class Opened(msgspec.Struct, frozen=True):
     """Whether other nodes may work on it too."""
 
 
-async def open_store(settings: Settings, clock: Clock | None, online: Online, *, memory: bool) -> Opened:
+async def open_store(
+    settings: Settings, clock: Clock | None, online: Online, *, memory: bool, name: str | None
+) -> Opened:
     """Open the store that the settings name, or one in memory; logs are as the settings say from here on.
 
-    Without a clock of a test's own, a shared store's clock is all nodes'. Raises a `StartError` that says what to change.
+    ``name`` is this node's alone among those that share the store: who had it before is no more. Without a clock of a test's own, a shared store's clock is all nodes'. Raises a `StartError` that says what to change.
     """
     is_shared = settings.store.is_shared and not memory
     path = ":memory:" if memory else settings.store.path()
@@ -45,7 +47,7 @@ async def open_store(settings: Settings, clock: Clock | None, online: Online, *,
     telemetry = settings.telemetry
     configure(telemetry.log_format, telemetry.log_level, hash_key=vault.derive("logs"))
     if is_shared:
-        store, clock = await _open_shared(settings, clock, online, vault.key_id)
+        store, clock = await _open_shared(settings, clock, online, vault.key_id, name)
         return Opened(store, clock, vault, "postgresql", is_shared)
     clock = clock or RealClock()
     embedded = await SqliteStore.open(path, clock=clock, online=online, key_id=vault.key_id)
@@ -53,7 +55,7 @@ async def open_store(settings: Settings, clock: Clock | None, online: Online, *,
 
 
 async def _open_shared(
-    settings: Settings, clock: Clock | None, online: Online, key_id: str
+    settings: Settings, clock: Clock | None, online: Online, key_id: str, name: str | None
 ) -> tuple[Store, Clock]:
     """Open the store that several nodes share; without a clock of a test's own, its clock is all nodes'."""
     try:
@@ -65,7 +67,7 @@ async def _open_shared(
     roles = [role for role in Role if settings.server.has(role)]
     try:
         store = await PostgresStore.open(
-            settings.store.url, clock=clock, online=online, key_id=key_id, roles=roles
+            settings.store.url, clock=clock, online=online, key_id=key_id, name=name, roles=roles
         )
     except Unavailable as error:
         raise StartError(f"store.url: {error.detail}") from error

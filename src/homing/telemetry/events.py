@@ -11,6 +11,12 @@ class LogEvent(StrEnum):
     NODE_STOPPED = "node.stopped"
     NODE_FAILED = "node.failed"
     """Something of ours broke that should not: always with a traceback."""
+    PROCESS_STARTED = "process.started"
+    """One of several processes serves."""
+    PROCESS_ENDED = "process.ended"
+    """It ended, by itself or because somebody ended it, and is started again."""
+    METRICS_SERVED = "metrics.served"
+    """Where this process answers for itself alone."""
     CONFIG_WARNED = "config.warned"
 
     STORE_OPENED = "store.opened"

@@ -48,13 +48,14 @@ class PostgresStore(PostgresNode, PostgresArchive):
     ) -> "PostgresStore":
         """Open the store in the database that ``dsn`` names; make its tables if it has none.
 
+        ``name`` is this node's alone, and whoever had it before is no more; None: that of the machine, where others may be.
         Without the role ``callbacks`` this node never owns a lane, without ``channels`` no command: both are born free.
         ``clock`` None: the database's. ``beats`` False leaves renewing the term and everything else periodic to calls of
         `beat`. Raises `Unavailable`, `SchemaTooNew`, or `WrongMasterKey`.
         """
         database = Database(dsn, clock)
         await database.open()
-        store = cls(database, online, terms, name or socket.gethostname(), roles)
+        store = cls(database, online, terms, name or socket.gethostname(), roles, is_heir=name is not None)
         store._feed_lag_ms = feed_lag_ms
         store.schema = SCHEMA
         try:

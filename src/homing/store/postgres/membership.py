@@ -45,6 +45,8 @@ class PostgresNode(PostgresRegistry):
         terms: Terms,
         name: str,
         roles: Collection[str] = ROLES,
+        *,
+        is_heir: bool = False,
     ) -> None:
         super().__init__()
         self._db = database
@@ -52,6 +54,7 @@ class PostgresNode(PostgresRegistry):
         self._terms = terms
         self._name = name
         self._roles = frozenset(roles)
+        self._is_heir = is_heir
         self.schema = 0
         self.store_id = ""
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
@@ -184,10 +187,12 @@ class PostgresNode(PostgresRegistry):
     async def _register(self) -> None:
         began_s = real_s()
         epoch, others = await self._db.write(
-            lambda c: nodes.register(c, self._name, self._terms, self._roles)
+            lambda c: nodes.register(c, self._name, self._terms, self._roles, is_heir=self._is_heir)
         )
         if others:
             await self._db.fetch(_NODES["tell_joined"])
+        if self._is_heir:  # for what its predecessor had at its COMMIT when it ended
+            self._look_again_at_s = began_s + self._terms.alive_ms / 1000
         self._living = {**others, epoch: self._roles}
         self._epoch, self._known = epoch, Known.of(epoch, self._living)
         self._positions = Positions(epoch)
@@ -200,17 +205,24 @@ class PostgresNode(PostgresRegistry):
         """Return the connection on which this epoch hears the others."""
         if self._ear is None or self._ear.is_closed():
             ear = await self._db.connect()
-            await ear.add_listener(f"homing_{self._epoch}", self._hinted)
-            await ear.add_listener("homing_registry", self._notified)
-            await ear.add_listener("homing_nodes", self._joined)
-            for role in self._taken_roles():
-                await ear.add_listener(channel(role), partial(self._handed_over, role))
+            try:
+                await self._listen(ear)
+            except BaseException:
+                ear.terminate()
+                raise
             self._ear = ear
-            # Links said to a server that crashed since are forgotten there; repeating them is harmless.
-            links = sorted(self._online) if isinstance(self._online, Iterable) else []
-            await ear.execute(_NODES["link"], links, self._epoch)
             self._spawn(self._look_for_work())
         return self._ear
+
+    async def _listen(self, ear: Any) -> None:
+        await ear.add_listener(f"homing_{self._epoch}", self._hinted)
+        await ear.add_listener("homing_registry", self._notified)
+        await ear.add_listener("homing_nodes", self._joined)
+        for role in self._taken_roles():
+            await ear.add_listener(channel(role), partial(self._handed_over, role))
+        # Links said to a server that crashed since are forgotten there; repeating them is harmless.
+        links = sorted(self._online) if isinstance(self._online, Iterable) else []
+        await ear.execute(_NODES["link"], links, self._epoch)
 
     def _hinted(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         recipients = [int(one) for one in str(payload).split(",")]

@@ -71,14 +71,18 @@ class Beat(NamedTuple):
 
 
 async def register(
-    connection: Any, name: str, terms: Terms, roles: Collection[str] = ROLES
+    connection: Any, name: str, terms: Terms, roles: Collection[str] = ROLES, *, is_heir: bool = False
 ) -> tuple[int, dict[int, frozenset[str]]]:
     """Draw an epoch inside the caller's transaction; return it, and the roles of all others that live.
+
+    An heir's name was its predecessor's, which is no more, whatever its term says.
 
     The counter's lock is held until the commit: epochs become visible in their order, so that whoever knows one knows
     every lower one that lives. It differs from all that live in the place it has in feed positions.
     """
     last = await connection.fetchval(_META["lock_number"], "epoch")
+    if is_heir and await connection.fetch(_SQL["succeed"], name):
+        await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
     epoch = last + 1
     while epoch % SLOTS in {other % SLOTS for other in live}:

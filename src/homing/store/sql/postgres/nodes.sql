@@ -22,6 +22,10 @@ DELETE FROM node WHERE alive_until < clock_timestamp() RETURNING epoch;
 -- What it holds can be taken by the others at once.
 DELETE FROM node WHERE epoch = $1;
 
+-- name: succeed
+-- Whoever had this name is no more: its supervisor saw it end before it started the one that asks.
+DELETE FROM node WHERE name = $1 RETURNING epoch;
+
 -- name: unlink_dead
 DELETE FROM link WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.epoch = link.epoch);
 

@@ -1,0 +1,138 @@
+"""`homing serve --processes N`: starts N processes that share one address, and one again that ended; it serves nothing.
+
+Each is a node of its own (`process`). What one is told comes through its stdin, whose end tells it to stop: so none
+outlives the supervisor, however that ends. The first must be ready before the others start: what keeps all from starting
+is said once, and ends the verb with that one's exit code.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from homing.cli.exits import ExitCode
+from homing.cli.process import Charge
+from homing.cli.settings import ONE_OF_SEVERAL
+from homing.cli.signals import when_told
+from homing.config import Settings
+from homing.server import reserve
+from homing.telemetry import LogEvent, configure, logger
+
+AGAIN_S: Final = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""How long one that ended is left alone: the first time, the second, …; the last for ever."""
+STEADY_S: Final = 60.0
+"""Who served so long begins anew in that row."""
+PROGRAM: Final = ("-m", "homing.cli", "serve")
+
+
+def run_processes(settings: Settings) -> int:
+    """Serve in several processes until a signal; return the exit code. Raises a `StartError` for an address in use."""
+    configure(settings.telemetry.log_format, settings.telemetry.log_level)
+    return asyncio.run(_supervise(settings))
+
+
+async def _supervise(settings: Settings) -> int:
+    told = when_told()
+    reserved, listen = reserve(settings.server.listen)
+    with reserved:
+        server = msgspec.structs.replace(settings.server, listen=listen)
+        crew = Crew(msgspec.structs.replace(settings, server=server))
+        try:
+            crew.keep(1)
+            await _first(crew.ready, crew.failed, told)
+            if crew.ready.done():
+                print(f"http://{listen}", flush=True)
+                for number in range(2, server.processes + 1):
+                    crew.keep(number)
+                await _first(crew.failed, told)
+            return told.result() if told.done() else crew.failed.result()
+        finally:
+            await crew.end()
+
+
+async def _first(*awaited: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+
+
+def delays_s() -> Iterator[float]:
+    """Yield how long to wait before each start but the first."""
+    yield from AGAIN_S
+    while True:
+        yield AGAIN_S[-1]
+
+
+class Crew:
+    """The processes. ``ready`` is done when one serves; ``failed`` has the exit code of one that ended before any did."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._settings = settings
+        self._name = f"{socket.gethostname()}/{secrets.token_hex(4)}"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._running: set[Process] = set()
+
+    def keep(self, number: int) -> None:
+        """Have one run from now on."""
+        self._tasks.append(asyncio.create_task(self._keep(number), name=f"process-{number}"))
+
+    async def end(self) -> None:
+        """Have none started again, tell all to stop, and wait until they have."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for process in self._running:
+            assert process.stdin is not None
+            process.stdin.close()
+        await asyncio.gather(*(process.wait() for process in self._running))
+
+    async def _keep(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        delays = delays_s()
+        while True:
+            began_s = loop.time()
+            pid, code = await self._run(number)
+            if not self.ready.done():
+                self.failed.set_result(code if code > 0 else int(ExitCode.OURS))
+                return
+            if loop.time() - began_s >= STEADY_S:
+                delays = delays_s()
+            again_s = next(delays)
+            logger().warning(LogEvent.PROCESS_ENDED, process=number, pid=pid, code=code, again_s=again_s)
+            await asyncio.sleep(again_s)
+
+    async def _run(self, number: int) -> tuple[int, int]:
+        """Run one until it ends; return its pid and its exit code, which is below 0 for a signal."""
+        try:
+            process = await self._start(number)
+        except OSError as error:
+            logger().error(LogEvent.NODE_FAILED, process=number, error=str(error))
+            return 0, int(ExitCode.OURS)
+        self._running.add(process)
+        assert process.stdout is not None
+        if await process.stdout.readline():
+            logger().info(LogEvent.PROCESS_STARTED, process=number, pid=process.pid)
+            if not self.ready.done():
+                self.ready.set_result(None)
+        code = await process.wait()
+        self._running.discard(process)
+        return process.pid, code
+
+    async def _start(self, number: int) -> Process:
+        """Start one in a group of its own: Ctrl-C is for the supervisor, which passes it on once."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *PROGRAM,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+            env={**os.environ, ONE_OF_SEVERAL: str(number)},
+        )  # fmt: skip
+        assert process.stdin is not None
+        charge = Charge(number, f"{self._name}/{number}", self._settings)
+        process.stdin.write(msgspec.json.encode(charge) + b"\n")
+        return process

@@ -1,0 +1,146 @@
+"""`homing serve --processes N`: several processes at one address, each a node; one that dies is started again."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from tests.acceptance.served import Served, free_port
+from tests.acceptance.test_two_nodes import all_told, shared
+from tests.acceptance.town import town
+from tests.postgres.server import Server
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+MANY = 64
+"""So many connections that each of two processes gets some, whatever their ports hash to."""
+MESSAGES = 200
+
+
+@pytest.fixture
+def served(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[Served]:
+    """Two processes on one database, the first of them ready."""
+    changes = shared(postgres.dsn(fresh_database), tmp_path)
+    changes |= {"HOMING_SERVER__PROCESSES": "2", "HOMING_SERVER__METRICS_LISTEN": "127.0.0.1:0"}
+    node = Served(tmp_path / "one", changes=changes)
+    node.start()
+    try:
+        asyncio.run(node.ready())
+        yield node
+    finally:
+        node.close()
+
+
+def said(served: Served, event: str) -> list[dict[str, Any]]:
+    """Return what was logged of one kind of event."""
+    lines = (line for line in served.log.splitlines() if f'"{event}"' in line)
+    return [json.loads(line) for line in lines]
+
+
+async def started(served: Served, count: int) -> dict[int, int]:
+    """Wait until so many starts were told; return the process of each number."""
+    while len(said(served, "process.started")) < count:
+        await asyncio.sleep(0.02)
+    return {one["process"]: one["pid"] for one in said(served, "process.started")}
+
+
+async def gone(*pids: int) -> None:
+    """Wait until none of these processes is there any more."""
+    while any(psutil.pid_exists(pid) for pid in pids):
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: Served, run: Run) -> None:
+    """Its connections end; each message that any of them acknowledged is told of. One that is asked to end does, and
+    another comes; SIGTERM to their supervisor ends them all, with 0.
+    """
+
+    async def story() -> None:
+        first = await started(served, 2)
+        async with town(served) as place:
+            await place.user("ann")
+            receiver = await place.receiver("json", "slow:50ms")
+            acknowledged: list[str] = []
+
+            async def post() -> None:
+                while len(acknowledged) < MESSAGES:
+                    with contextlib.suppress(httpx.TransportError):
+                        answer = await place.http.post("/1/messages", json=place.message("ann"))
+                        if answer.status_code == 201:
+                            acknowledged.append(answer.json()["messageId"])
+
+            load = [asyncio.create_task(post()) for _ in range(16)]
+            while len(acknowledged) < MESSAGES // 3:
+                await asyncio.sleep(0.01)
+            os.kill(first[2], signal.SIGKILL)
+            await asyncio.gather(*load)
+            await all_told(receiver, acknowledged)
+            (ended,) = said(served, "process.ended")
+            assert (ended["process"], ended["pid"], ended["code"]) == (2, first[2], -signal.SIGKILL)
+            again = await started(served, 3)
+            assert again == first | {2: again[2]}
+            ports = {one["process"]: one["port"] for one in said(served, "metrics.served")}
+            for number, port in ports.items():
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as aside:
+                    text = (await aside.get("/metrics")).text
+                    assert 'homing_nodes{role="callbacks"} 2.0' in text, (number, text)
+                    assert (await aside.get("/1/messages")).status_code == 404
+            await spread(served.port, again)
+            os.kill(again[1], signal.SIGTERM)
+            last = await started(served, 4)
+            assert said(served, "process.ended")[1]["code"] == 0
+            assert last == again | {1: last[1]}
+        assert served.stop() == 0
+        await gone(*last.values())
+        assert served.faults() == []
+
+    run(story())
+
+
+async def spread(port: int, pids: dict[int, int]) -> None:
+    """Hold many connections at the shared address: each process has some of them."""
+    links = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(MANY)))
+    for _, writer in links:
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    for reader, _ in links:
+        await reader.readuntil(b"}")
+    for pid in pids.values():
+        held = [one for one in psutil.Process(pid).net_connections() if one.status == psutil.CONN_ESTABLISHED]
+        assert any(one.laddr.port == port for one in held), pid
+    for _, writer in links:
+        writer.close()
+
+
+@pytest.mark.timeout(120)
+def test_processes_end_with_their_supervisor(served: Served, run: Run) -> None:
+    """However it ends; the address is nobody else's until then, though it could be shared."""
+
+    async def story() -> None:
+        pids = await started(served, 2)
+        other = Served(served.data, port=served.port, changes=served._environment)
+        other.start()
+        assert other.end() == 2
+        assert f"cannot listen on 127.0.0.1:{served.port}" in served.log
+        served.kill()
+        await gone(*pids.values())
+
+    run(story())
+
+
+def test_what_keeps_all_from_starting_is_said_once(tmp_path: Path) -> None:
+    """The first one's error and exit code are the verb's, and no other is started."""
+    away = "postgresql://homing:hidden@127.0.0.1:1/homing"
+    node = Served(
+        tmp_path / "one", port=free_port(), changes=shared(away, tmp_path) | {"HOMING_SERVER__PROCESSES": "2"}
+    )
+    node.start()
+    assert node.end() == 2
+    assert node.log.count("the database cannot be used") == 1
+    assert "process.ended" not in node.log
