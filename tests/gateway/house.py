@@ -19,6 +19,7 @@ from homing.contract.status import NUMBER, Status
 from homing.device import Device, Disconnected, Event, Message
 from homing.engine import Engine
 from homing.gateway import Gateway
+from homing.gateway.hub import Online
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.identifiers import fold_identifier
 from homing.model import Body, MessageId, uuid_bytes, uuid_text
@@ -26,6 +27,8 @@ from homing.passwords import hash_password
 from homing.simulator.clock import VirtualClock
 from homing.store.batch import Accept, Addressee, Batch, Committed
 from homing.store.changes import CreateApp, CreateUser
+from homing.store.port import Store
+from homing.store.postgres import PostgresStore
 from homing.store.sqlite import SqliteStore
 
 APP_KEY = "app-key-1"
@@ -37,7 +40,7 @@ _BY_NUMBER = {number: status for status, number in NUMBER.items()}
 class House:
     """What a test works with."""
 
-    def __init__(self, store: SqliteStore, engine: Engine, gateway: Gateway, clock: VirtualClock) -> None:
+    def __init__(self, store: Store, engine: Engine, gateway: Gateway, clock: VirtualClock) -> None:
         self.store = store
         self.engine = engine
         self.gateway = gateway
@@ -132,11 +135,19 @@ async def closed_with(link: ClientConnection) -> int | None:
 
 
 @asynccontextmanager
-async def house(*, ping_s: float = 55.0, **options: Any) -> AsyncIterator[House]:
-    """Open a house with application 1 and the users ann and bob; ``options`` are the gateway's."""
+async def house(*, ping_s: float = 55.0, shared: str = "", **options: Any) -> AsyncIterator[House]:
+    """Open a house with application 1 and the users ann and bob; ``options`` are the gateway's.
+
+    ``shared`` is the address of a PostgreSQL's database: the house is one node on it, and the first one builds those.
+    """
     clock = VirtualClock()
-    online: set[int] = set()
-    store = await SqliteStore.open(":memory:", clock=clock, online=online)
+    online = Online()
+    store: Store
+    if shared:
+        store = await PostgresStore.open(shared, clock=clock, online=online)
+        online.said = lambda recipient, is_linked: store.link(recipient, is_linked=is_linked)
+    else:
+        store = await SqliteStore.open(":memory:", clock=clock, online=online)
     engine = Engine(store, clock)
     await engine.start()
     gateway = Gateway(
@@ -146,12 +157,15 @@ async def house(*, ping_s: float = 55.0, **options: Any) -> AsyncIterator[House]
         epoch=store.store_id,
         clock=clock,
         online=online,
+        is_shared=bool(shared),
         **options,
     )
+    store.on_hint(gateway.on_hint)
     home = House(store, engine, gateway, clock)
-    await home.add_app()
-    for name in ("ann", "bob"):
-        await home.add_user(name)
+    if not await store.apps(0, 1):
+        await home.add_app()
+        for name in ("ann", "bob"):
+            await home.add_user(name)
     async with _serving(home, ping_s):
         yield home
     await gateway.close()

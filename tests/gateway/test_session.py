@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homing.gateway.frames import letter
-from homing.gateway.session import NOTICES, RECENT, WINDOW, Level, Session
+from homing.gateway.session import LOOK, NOTICES, RECENT, WINDOW, Level, Session
 from homing.lifecycle.dispatch import Message
 from homing.model import Body, dispatch_key, uuid_text
 from homing.store.views import InboxItem
@@ -74,6 +74,35 @@ def test_a_message_is_sent_as_it_is_committed() -> None:
         }
     ]
     assert session.cursor == 0
+
+
+def test_what_was_given_is_open_until_it_is_over() -> None:
+    """Given and neither read nor gone, by this device's word or by another's; of very many the latest are known."""
+    session = started()
+    for seq in range(1, 6):
+        offer(session, seq)
+    assert session.open == {}
+    drain(session)
+    session.receipt([mid(1)], Level.RECEIVED)
+    session.receipt([mid(1), mid(2)], Level.READ)
+    session.changed(mid(3), "read")
+    session.changed(mid(4), "gone")
+    assert session.open == {mid(5): dispatch_key(mid(5), 0)}
+    session.found(dispatch_key(mid(5), 0), Level.READ)
+    assert session.open == {}
+    for seq in range(6, 6 + LOOK + WINDOW):
+        offer(session, seq)
+        drain(session)
+        session.receipt([mid(seq)], Level.RECEIVED)
+    assert list(session.open) == [mid(seq) for seq in range(6 + WINDOW, 6 + LOOK + WINDOW)]
+
+
+def test_what_was_read_before_it_was_given_is_not_open() -> None:
+    """The device is told so with the message."""
+    session = started(head=1)
+    fill(session, [item(1, Message.READ)])
+    assert [frame["type"] for frame in drain(session)] == ["msg", "read"]
+    assert session.open == {}
 
 
 def test_no_more_than_the_window_is_unacknowledged() -> None:

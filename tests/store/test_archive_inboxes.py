@@ -62,6 +62,23 @@ def test_a_new_device_starts_at_what_is_open(with_store: WithStore, clock: Still
     with_store(story)
 
 
+def test_which_messages_are_over_is_told(with_store: WithStore) -> None:
+    """Those that were read, and those that are gone; what is on its way or unknown is not named."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        await add_user(store, app.id, "ann")
+        read, gone, delivered, fresh = [await send(store, app.id, "ann") for _ in range(4)]
+        await happen(store, read, Read())
+        await happen(store, gone, Recalled())
+        await happen(store, delivered, Received())
+        keys = [dispatch_key(one, 0) for one in (read, gone, delivered, fresh, message_id(NOON_MS))]
+        assert await store.endings(keys) == {keys[0]: "read", keys[1]: "gone"}
+        assert await store.endings([]) == {}
+
+    with_store(story)
+
+
 def test_receipts_find_only_their_own_dispatches(with_store: WithStore) -> None:
     """A message that went to somebody else, or to nobody, is not found."""
 

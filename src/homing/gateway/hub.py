@@ -4,11 +4,12 @@ It never waits and never looks into the store: a device that cannot take a messa
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from homing.gateway.frames import letter
-from homing.gateway.session import Session
-from homing.store.batch import Committed, NewMessage
+from homing.gateway.session import Open, Session
+from homing.store.batch import Changed, Committed, NewMessage
 
 T = TypeVar("T")
 
@@ -36,6 +37,13 @@ class Online(set[int]):
             self.said(recipient, False)
 
 
+class Holder(NamedTuple):
+    """A device that was given messages, and how to tell it that one was read or is gone."""
+
+    open: Open
+    tell: Callable[[bytes, str], None]
+
+
 class Link(Protocol):
     """A device's live connection."""
 
@@ -58,6 +66,8 @@ class Mailbox(Protocol):
 
     recipient: int
     is_waiting: bool
+    head: int
+    open: Open
 
     def ring(self) -> None:
         """There is a new message; it is in the store."""
@@ -145,12 +155,15 @@ class Hub:
                 self._offer(message, links)
             for mailbox in mailboxes_of.get(message.recipient, ()):
                 mailbox.ring()
-        for change in committed.changes:
+        self.changed(committed.changes)
+
+    def changed(self, changes: Sequence[Changed]) -> None:
+        """Tell of what was read or is gone, here or at another node."""
+        for change in changes:
             message_id = change.key[:16]
-            for link in links_of.get(change.recipient, ()):
-                link.session.changed(message_id, change.what)
-                link.wake()
-            for mailbox in mailboxes_of.get(change.recipient, ()):
+            for link in self._by_recipient.get(change.recipient, ()):
+                _tell(link, message_id, change.what)
+            for mailbox in self._mailboxes.get(change.recipient, ()):
                 mailbox.changed(message_id, change.what)
 
     def stored(self, heads: Mapping[int, int]) -> None:
@@ -161,7 +174,19 @@ class Hub:
                 if link.session.has_more:
                     link.wake()
             for mailbox in self._mailboxes.get(recipient, ()):
-                mailbox.ring()
+                if head > mailbox.head:
+                    mailbox.head = head
+                    mailbox.ring()
+
+    def holders(self) -> Iterator[Holder]:
+        """Yield whoever was given messages of which they have not heard that they were read or are gone."""
+        for link in self:
+            if link.session.open:
+                yield Holder(link.session.open, partial(_tell, link))
+        for mailboxes in tuple(self._mailboxes.values()):
+            for mailbox in mailboxes:
+                if mailbox.open:
+                    yield Holder(mailbox.open, mailbox.changed)
 
     def _offer(self, message: NewMessage, links: tuple[Link, ...]) -> None:
         message_id = message.key[:16]
@@ -174,6 +199,11 @@ class Hub:
         for link in links:
             link.session.offer(message.seq, message.key, message.expires_at_ms, self._inside)
             link.wake()
+
+
+def _tell(link: Link, message_id: bytes, what: str) -> None:
+    link.session.changed(message_id, what)
+    link.wake()
 
 
 def _add(places: dict[int, tuple[T, ...]], recipient: int, one: T) -> None:

@@ -15,9 +15,9 @@ from homing.gateway import frames
 from homing.gateway.frames import Gone, ReadElsewhere, encode, letter, msg, times
 from homing.gateway.parts import Parts
 from homing.gateway.receipts import ids, look_up, occurrences
-from homing.gateway.session import LOOK, NOTICES, WINDOW, Level
+from homing.gateway.session import LOOK, NOTICES, WINDOW, Level, Open, keep_open
 from homing.lifecycle.dispatch import Message
-from homing.model import Device, uuid_text
+from homing.model import Device, DispatchKey, uuid_text
 from homing.store.views import InboxItem
 
 PAGE: Final = WINDOW
@@ -46,15 +46,19 @@ class ReceiptsRequest(msgspec.Struct, frozen=True):
 class _Box:
     """What one polling device has to be told; a `hub.Mailbox`."""
 
-    __slots__ = ("asked_at_s", "device", "is_rung", "is_waiting", "mine", "notices", "recipient", "waiting")
+    __slots__ = (
+        "asked_at_s", "device", "head", "is_rung", "is_waiting", "mine", "notices", "open", "recipient", "waiting",
+    )  # fmt: skip
 
     def __init__(self, device: str, recipient: int) -> None:
         self.device = device
         self.recipient = recipient
+        self.head = 0
         self.asked_at_s = 0.0
         self.notices: deque[tuple[bytes, str]] = deque(maxlen=NOTICES)
         # What this device itself said was read is no news to it.
         self.mine: deque[bytes] = deque(maxlen=WINDOW)
+        self.open: Open = {}
         self.waiting: asyncio.Future[None] | None = None
         self.is_waiting = False
         self.is_rung = False
@@ -65,6 +69,7 @@ class _Box:
             self.waiting.set_result(None)
 
     def changed(self, message_id: bytes, what: str) -> None:
+        self.open.pop(message_id, None)
         if what == "read" and message_id in self.mine:
             return
         self.notices.append((message_id, what))
@@ -95,12 +100,13 @@ class LongPoll:
         box, is_resuming = self._box_of(device, loop.time())
         start = await self._parts.inbox.inbox_start(device.recipient)
         head = (await self._parts.inbox.inbox_heads([device.recipient])).get(device.recipient, 0)
+        box.head = max(box.head, head)
         is_known = epoch in {None, self._parts.epoch} and 0 < cursor <= head
         has = cursor if is_known else start
         position = min(start, has) if is_resuming else has
         while True:
             box.is_rung = False
-            found, position = await self._look(device.recipient, position, has)
+            found, position = await self._look(box, position, has)
             found += box.take()
             left_s = until_s - loop.time()
             if found or left_s <= 0 or self._is_closed:
@@ -122,6 +128,8 @@ class LongPoll:
             happened += occurrences(spoken, level, names, at_ms)
             if level is Level.READ and (box := self._boxes.get(device.id)) is not None:
                 box.mine.extend(key[:16] for key in spoken)
+                for key in spoken:
+                    box.open.pop(key[:16], None)
             if link is not None:
                 link.session.receipt([key[:16] for key in spoken], level)
                 link.wake()
@@ -160,17 +168,20 @@ class LongPoll:
             self.forget(next(iter(self._boxes)))
         return box, True
 
-    async def _look(self, recipient: int, position: int, has: int) -> tuple[list[str], int]:
+    async def _look(self, box: _Box, position: int, has: int) -> tuple[list[str], int]:
         """Return up to `PAGE` messages as frames, and up to where was looked."""
         found: list[str] = []
         now_ms = self._parts.clock.now_ms()
         while True:
-            items = await self._parts.inbox.inbox(recipient, position, LOOK if position < has else PAGE)
+            items = await self._parts.inbox.inbox(box.recipient, position, LOOK if position < has else PAGE)
             for item in items:
                 if len(found) >= PAGE:
                     return found, position
                 position = item.seq
-                found += _frames(item, has, now_ms)
+                told = _frames(item, has, now_ms)
+                if told and item.message != Message.READ:
+                    keep_open(box.open, DispatchKey(item.key))
+                found += told
             if found or not items:
                 return found, position
 

@@ -69,3 +69,7 @@ class Inbox(Protocol):
     async def find_dispatches(self, recipient: int, message_ids: Sequence[bytes]) -> dict[bytes, bytes]:
         """Message id → dispatch key, of those that went to this recipient."""
         ...
+
+    async def endings(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """Of these dispatches, those that were ``read`` or are ``gone``."""
+        ...

@@ -14,12 +14,12 @@ from homing.gateway.calls import Calls
 from homing.gateway.connection import Connection
 from homing.gateway.exchange import bearer, problem, refuse_upgrade
 from homing.gateway.frames import SUBPROTOCOL
-from homing.gateway.hub import Hub
+from homing.gateway.hub import Holder, Hub
 from homing.gateway.login import ADDRESS_BURST, NAME_BURST, Login
 from homing.gateway.longpoll import LongPoll
 from homing.gateway.parts import Parts
 from homing.gateway.ports import Devices, Inbox, Receive, Recorder, Scope, Send
-from homing.store.batch import Committed
+from homing.store.batch import Changed, Committed
 from homing.store.changes import Change, DeleteApp, DeleteUser, RemoveDevice, SaveDevice, TouchDevices
 from homing.telemetry import LogEvent, logger
 
@@ -33,13 +33,15 @@ TEND_S: Final = 5.0
 HEARTBEAT_S: Final = 30.0
 """How often the store is asked for messages nobody told us of (a commit whose outcome was unknown)."""
 HEARTBEAT_DEVICES: Final = 500
+HEARTBEAT_MESSAGES: Final = 2_000
+"""How many messages are asked for at once whether they were read or are gone."""
 
 
 class Gateway:
     """Devices' door. ``app`` serves ``/device/…``; plug `on_committed` into the engine; `close` says bye.
 
-    ``online``, shared with the store, holds the recipients that have a live link. All time limits here are real time;
-    only messages' expiry follows ``clock``.
+    ``online``, shared with the store, holds the recipients that have a live link. ``is_shared``: other nodes record too,
+    and their word may be lost. All time limits here are real time; only messages' expiry follows ``clock``.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Gateway:
         epoch: str,
         clock: Clock,
         online: set[int] | None = None,
+        is_shared: bool = False,
         hello_s: float = HELLO_S,
         name_burst: int = NAME_BURST,
         address_burst: int = ADDRESS_BURST,
@@ -69,6 +72,7 @@ class Gateway:
         self._seen: dict[str, tuple[int, int]] = {}
         self._is_closing = False
         self._tender: asyncio.Task[None] | None = None
+        self._is_shared = is_shared
         self._hinted: set[int] = set()
         self._fetching: asyncio.Task[None] | None = None
         registry.watch(self._changed)
@@ -86,10 +90,11 @@ class Gateway:
         """Bring connected devices what was just committed; never waits."""
         self._hub.committed(committed)
 
-    def on_hint(self, recipients: Sequence[int]) -> None:
-        """Hear that another node stored something for these (plug this into `Hints.on_hint`): it is fetched at once."""
+    def on_hint(self, recipients: Sequence[int], changes: Sequence[Changed]) -> None:
+        """Hear what another node stored (plug this into `Hints.on_hint`): what was read or is gone is told, messages fetched."""
+        self._hub.changed(changes)
         self._hinted.update(recipients)
-        if self._fetching is None and not self._is_closing:
+        if self._hinted and self._fetching is None and not self._is_closing:
             self._fetching = asyncio.create_task(self._fetch(), name="gateway-hints")
 
     @property
@@ -181,6 +186,8 @@ class Gateway:
                 if loop.time() >= beat_s:
                     beat_s = loop.time() + HEARTBEAT_S
                     await self._heartbeat()
+                    if self._is_shared:
+                        await self._find_endings()
                 await self._write_down()
             except HomingError as error:
                 logger().warning(LogEvent.REQUEST_FAILED, what="heartbeat", error=repr(error))
@@ -207,6 +214,20 @@ class Gateway:
                     link.wake()
                 if link.session.has_moved():
                     self._note(link)
+
+    async def _find_endings(self) -> None:
+        """Find out what was read elsewhere or is gone, of what devices were given and heard no more of."""
+        holders = list(self._hub.holders())
+        while holders:
+            asked: dict[bytes, list[Holder]] = {}
+            while holders and len(asked) < HEARTBEAT_MESSAGES:
+                holder = holders.pop()
+                for key in holder.open.values():
+                    asked.setdefault(key, []).append(holder)
+            for ended, what in (await self._parts.inbox.endings(list(asked))).items():
+                for holder in asked[ended]:
+                    if ended[:16] in holder.open:  # not heard meanwhile
+                        holder.tell(ended[:16], what)
 
     async def _write_down(self) -> None:
         seen, self._seen = self._seen, {}

@@ -34,6 +34,10 @@ LOOK: Final = 128
 """How many messages are looked through at once where only some of them are for the device."""
 
 
+Open = dict[bytes, DispatchKey]
+"""Messages a device was given lately, and has not heard to be read or gone: message id → dispatch key, oldest first."""
+
+
 class Level(IntEnum):
     """How far a device says a message got."""
 
@@ -71,7 +75,7 @@ class Session:
 
     __slots__ = (
         "_cursor", "_is_started", "_noted", "_notices", "_recent", "_unacked", "_waiting", "head", "is_overrun",
-        "position",
+        "open", "position",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,6 +90,7 @@ class Session:
         self._unacked: dict[bytes, tuple[int, DispatchKey]] = {}
         self._recent: dict[bytes, _Known] = {}
         self._notices: deque[str] = deque()
+        self.open: Open = {}
 
     def start(self, *, cursor: int, position: int, head: int) -> None:
         """Begin after ``cursor``; from a lower ``position`` on, what the server has no receipt for is sent again."""
@@ -152,6 +157,7 @@ class Session:
     def changed(self, message_id: bytes, what: str) -> None:
         """Hear that a message was read on whichever device, or is gone."""
         is_read = what == "read"
+        self.open.pop(message_id, None)
         for index, waiting in enumerate(self._waiting):
             if waiting.key[:16] == message_id:
                 if is_read:
@@ -180,6 +186,8 @@ class Session:
             self._unacked[message_id] = (waiting.seq, waiting.key)
             if waiting.is_read:
                 self._notices.appendleft(encode(ReadElsewhere(uuid_text(message_id))))
+            else:
+                keep_open(self.open, waiting.key)
             return msg(waiting.seq, waiting.inside)
         return self._notices.popleft() if self._notices else None
 
@@ -198,7 +206,7 @@ class Session:
             if known is None:
                 unknown.append(message_id)
             elif known.level < level:
-                self._recent[message_id] = _Known(known.key, level)
+                self._remember(message_id, known.key, level)
                 news.append(known.key)
             else:
                 repeats += 1
@@ -212,9 +220,18 @@ class Session:
         self._recent[message_id] = _Known(key, level)
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]
+        if level is Level.READ:
+            self.open.pop(message_id, None)
 
     def _notify(self, frame: str) -> None:
         if len(self._notices) >= NOTICES:
             self.is_overrun = True
             return
         self._notices.append(frame)
+
+
+def keep_open(messages: Open, key: DispatchKey) -> None:
+    """Note that a device was given a message; of very many the oldest are forgotten."""
+    messages[key[:16]] = key
+    if len(messages) > LOOK:
+        del messages[next(iter(messages))]

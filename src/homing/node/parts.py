@@ -62,8 +62,9 @@ class Parts:
             )  # fmt: skip
         if has(Role.GATEWAY):
             self.gateway = Gateway(
-                engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online
-            )
+                engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online,
+                is_shared=opened.is_shared,
+            )  # fmt: skip
         metrics = counters.render if settings.telemetry.metrics else bytes
         self.health = Health(store, not_ready, metrics, _elsewhere(settings))
         if has(Role.API) and self.telling is not None:

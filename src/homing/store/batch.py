@@ -5,11 +5,12 @@ A `Batch` is committed whole. Everything in `Committed` is on disk when the call
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
 from homing.errors import HomingError
-from homing.lifecycle.dispatch import Input, State
+from homing.lifecycle.dispatch import Input, Message, State
 from homing.model import Body, CommandKind, DispatchKey, FallbackSettings, MessageId
 
 
@@ -250,6 +251,10 @@ class NewMessage(msgspec.Struct, frozen=True, gc=False):
     body: Body
     sent_at_ms: int
     expires_at_ms: int
+
+
+ENDINGS: Final[dict[int, str]] = {Message.READ: "read", Message.EXPIRED: "gone"}
+"""Where a message is → `Changed.what`: after these a device has nothing more to do with it."""
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):

@@ -24,6 +24,7 @@ from homing.model import (
 )
 from homing.phone_numbers import e164
 from homing.store.batch import (
+    ENDINGS,
     Accept,
     Accepted,
     Batch,
@@ -46,8 +47,6 @@ WAKE_LATER_MS = 5_000
 
 _MODES = {"off": FallbackMode.OFF, "notify": FallbackMode.NOTIFY, "sms": FallbackMode.SMS}
 _ENQUEUED = int(Message.ENQUEUED)
-_READ = int(Message.READ)
-_EXPIRED = int(Message.EXPIRED)
 _CODES = {kind: sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower() for kind in get_args(Input)}
 """How the history names an input that did something and brought a detail: push_accepted, sms_refused, …"""
 _encode = msgspec.json.Encoder().encode
@@ -275,10 +274,9 @@ class Fold:
             else:
                 writes.dropped.append((key, CommandKind.SMS))
         if state.message != before.message and loaded.recipient is not None:
-            if state.message == _READ:
-                self.committed.changes.append(Changed(loaded.recipient, key, "read"))
-            elif state.message == _EXPIRED:
-                self.committed.changes.append(Changed(loaded.recipient, key, "gone"))
+            what = ENDINGS.get(state.message)
+            if what is not None:
+                self.committed.changes.append(Changed(loaded.recipient, key, what))
         return results
 
     def _wake(self, key: DispatchKey, *, is_online: bool) -> None:

@@ -11,8 +11,20 @@ import msgspec
 
 from homing.model import App, Credentials, Device, Endpoint, Job, Listener, Token, User
 from homing.store.archive.port import Archive
-from homing.store.batch import Accepted, Batch, CommandWork, Committed, Idempotency, LaneWork, Outlook
+from homing.store.batch import (
+    Accepted,
+    Batch,
+    Changed,
+    CommandWork,
+    Committed,
+    Idempotency,
+    LaneWork,
+    Outlook,
+)
 from homing.store.changes import Change
+
+HearHint = Callable[[Sequence[int], Sequence[Changed]], None]
+"""See `Hints.on_hint`."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -251,8 +263,11 @@ class Hints(Protocol):
         """Say that a recipient has a live link at this node, or has none any more."""
         ...
 
-    def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
-        """Have ``hear(recipients)`` called when another node stored something that is new for recipients linked here."""
+    def on_hint(self, hear: HearHint) -> None:
+        """Have ``hear(recipients, changes)`` called when another node stored something for recipients linked here.
+
+        These recipients have new messages; and those dispatches were read or are gone.
+        """
         ...
 
 

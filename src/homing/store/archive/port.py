@@ -88,6 +88,10 @@ class Archive(Protocol):
         """Message id → dispatch key, for those messages that went to this recipient."""
         ...
 
+    async def endings(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """Of these dispatches, those that were ``read`` or are ``gone`` (for the heartbeat that finds lost hints)."""
+        ...
+
     async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
         """What a courier needs to push; keys that are unknown are left out."""
         ...

@@ -7,7 +7,7 @@ from typing import Final
 from homing.model import ReplaySpec
 from homing.store.archive.duties import callbacks, push_jobs, sms_job
 from homing.store.archive.messages import Search, to_body, views
-from homing.store.batch import Attempt
+from homing.store.batch import ENDINGS, Attempt
 from homing.store.dialogue import Asked, Row
 from homing.store.replays import candidates
 from homing.store.views import (
@@ -105,6 +105,10 @@ class ArchiveQuestions(Asked):
         """See `port.Archive.find_dispatches`."""
         rows = await self._ask("find_dispatches", list(message_ids), recipient)
         return {key[:16]: key for (key,) in rows}
+
+    async def endings(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """See `port.Archive.endings`."""
+        return {key: ENDINGS[message] for key, message in await self._ask("endings", list(keys))}
 
     async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
         """See `port.Archive.push_jobs`; only the devices that have a push token."""

@@ -7,7 +7,7 @@ configuration whose notification was lost, and once an hour keeps the tables in 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ import asyncpg
 
 from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, Unavailable
-from homing.store.batch import Committed
-from homing.store.postgres import claims, nodes, partitions
+from homing.store.batch import Changed, Committed
+from homing.store.port import HearHint
+from homing.store.postgres import claims, hints, nodes, partitions
 from homing.store.postgres.database import Database
 from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
 from homing.store.postgres.nodes import Known, Terms, real_s
@@ -26,8 +27,6 @@ from homing.store.postgres.store_clock import StoreClock
 from homing.store.sql import load
 from homing.telemetry import LogEvent, logger
 
-_HINTED_AT_ONCE: Final = 400
-"""Recipients named in one statement: a notification holds 8,000 bytes."""
 _MAINTENANCE_S: Final = 3_600.0
 _TOO_OLD: Final = 0.75
 """A term whose renewal is older than this share of it is not relied on to own anything new."""
@@ -67,7 +66,7 @@ class PostgresNode(PostgresRegistry):
         self._look_again_at_s: float | None = None
         self._linked: dict[int, bool] = {}
         self._handovers = Handovers(self._tell_role, self._takers)
-        self._hearers: list[Callable[[Sequence[int]], None]] = []
+        self._hearers: list[HearHint] = []
         self._lost: list[Callable[[], None]] = []
         self._orphaned: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -96,7 +95,7 @@ class PostgresNode(PostgresRegistry):
         """See `port.Ownership.on_orphaned`."""
         self._orphaned.append(orphaned)
 
-    def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
+    def on_hint(self, hear: HearHint) -> None:
         """See `port.Hints.on_hint`."""
         self._hearers.append(hear)
 
@@ -212,6 +211,8 @@ class PostgresNode(PostgresRegistry):
                 raise
             self._ear = ear
             self._spawn(self._look_for_work())
+            if links and len(self._known.live) > 1:
+                self._tell_hint(links, [])  # what was told while nobody listened
         return self._ear
 
     async def _listen(self, ear: Any) -> None:
@@ -225,9 +226,11 @@ class PostgresNode(PostgresRegistry):
         await ear.execute(_NODES["link"], links, self._epoch)
 
     def _hinted(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        recipients = [int(one) for one in str(payload).split(",")]
+        self._tell_hint(*hints.read(str(payload)))
+
+    def _tell_hint(self, recipients: list[int], changes: list[Changed]) -> None:
         for hear in self._hearers:
-            hear(recipients)
+            hear(recipients, changes)
 
     def _joined(self, *_told: object) -> None:
         """A node came or went: who hints only where there are several, or takes over, learns of it now, not with the next beat."""
@@ -272,15 +275,12 @@ class PostgresNode(PostgresRegistry):
         """Tell nodes that have a link to somebody for whom there is something new; lost hints are found by heartbeats."""
         if len(self._known.live) < 2:
             return
-        recipients = sorted(
-            {n.recipient for n in committed.messages} | {c.recipient for c in committed.changes}
-        )
-        for first in range(0, len(recipients), _HINTED_AT_ONCE):
-            self._spawn(self._say_hint(recipients[first : first + _HINTED_AT_ONCE]))
+        for said in hints.words(committed):
+            self._spawn(self._say_hint(said))
 
-    async def _say_hint(self, recipients: list[int]) -> None:
+    async def _say_hint(self, said: hints.Words) -> None:
         with contextlib.suppress(HomingError):
-            await self._db.write(lambda c: c.fetch(_NODES["hint"], recipients, self._epoch))
+            await self._db.write(lambda c: c.fetch(_NODES["hint"], said.recipients, said.words, self._epoch))
 
     async def _say_links(self) -> None:
         await asyncio.sleep(0)  # those that come in this turn of the loop go together
@@ -296,8 +296,7 @@ class PostgresNode(PostgresRegistry):
             await self._db.write(work)
             # What another node stored since they were linked here and before it could know may have gone without a hint.
             if here and len(self._known.live) > 1:
-                for hear in self._hearers:
-                    hear(here)
+                self._tell_hint(here, [])
 
     async def _measure(self) -> None:
         clock = self._db.clock

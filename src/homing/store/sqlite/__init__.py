@@ -11,7 +11,7 @@ from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed, ReplayStep, Retention
+from homing.store.port import Claimed, HearHint, ReplayStep, Retention
 from homing.store.sql import load
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
@@ -158,7 +158,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     def link(self, recipient: int, *, is_linked: bool) -> None:
         """See `port.Hints.link`: there is nobody to be told."""
 
-    def on_hint(self, hear: Callable[[Sequence[int]], None]) -> None:
+    def on_hint(self, hear: HearHint) -> None:
         """See `port.Hints.on_hint`: there is nobody to tell."""
 
     def on_lanes(self, hear: Callable[[Mapping[int, int]], None]) -> None:

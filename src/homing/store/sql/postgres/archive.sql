@@ -132,6 +132,10 @@ SELECT id, seq FROM recipient WHERE id = ANY($1::bigint[]);
 SELECT d.key FROM unnest($1::bytea[]) AS i(id) JOIN dispatch AS d ON d.key >= i.id || '\x0000' AND d.key <= i.id || '\xfffe'
 WHERE d.recipient + 0 = $2;
 
+-- name: endings
+-- 3 is read, 4 expired; by key, each in its own partition.
+SELECT d.key, d.message FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = k.key WHERE d.message IN (3, 4);
+
 -- name: push_jobs
 -- What a push says and to whom; a deleted application pushes nothing.
 SELECT d.key, d.app, a.mode, d.recipient, d.message, d.text, m.body, d.expires_at

@@ -40,9 +40,10 @@ INSERT INTO link(recipient, epoch) SELECT r, $2 FROM unnest($1::bigint[]) AS r O
 DELETE FROM link USING unnest($1::bigint[]) AS r WHERE recipient = r AND epoch = $2;
 
 -- name: hint
--- At most one for each node that has a link to one of these recipients.
-SELECT pg_notify('homing_' || epoch, string_agg(recipient::text, ',')) FROM link
-WHERE recipient = ANY($1::bigint[]) AND epoch <> $2 GROUP BY epoch;
+-- At most one for each node that has a link to one of these recipients; a word for each (store/postgres/hints.py).
+SELECT pg_notify('homing_' || link.epoch, string_agg(said.word, ','))
+FROM unnest($1::bigint[], $2::text[]) AS said(recipient, word) JOIN link ON link.recipient = said.recipient
+WHERE link.epoch <> $3 GROUP BY link.epoch;
 
 -- name: count_change
 -- Its row is locked until the change is committed, so versions are in the order of commits.

@@ -137,6 +137,11 @@ SELECT d.key FROM json_each(?1) AS ids CROSS JOIN dispatch AS d
   ON d.key BETWEEN unhex(ids.value || '0000') AND unhex(ids.value || 'fffe')
 WHERE +d.recipient = ?2;
 
+-- name: endings
+-- 3 is read, 4 expired.
+SELECT d.key, d.message FROM json_each(?) AS keys CROSS JOIN dispatch AS d ON d.key = unhex(keys.value)
+WHERE d.message IN (3, 4);
+
 -- name: push_jobs
 -- What a push says and to whom; a deleted application pushes nothing.
 SELECT d.key, d.app, a.mode, d.recipient, d.message, d.text, m.body, d.expires_at
