@@ -71,6 +71,24 @@ def test_an_origin_that_was_given_up_is_tried_again_for_a_new_message(run: Run) 
     run(story())
 
 
+def test_an_origin_whose_end_was_missed_is_opened_anew(run: Run) -> None:
+    """A node that lost its term may not have heard that an endpoint was disabled: it asks again, and has it enabled."""
+
+    async def story() -> None:
+        async with world() as w:
+            app = await app_with_users(w.client, "ann")
+            await told(w, app, **to("http://127.0.0.1:9998/"))
+            [endpoint] = await w.store.endpoints(None)
+            w.store._watchers.clear()
+            await w.store.apply(DisableEndpoint(endpoint.id, "five days"))
+            for state in ("disabled", "active"):
+                await told(w, app, **to("http://127.0.0.1:9998/"))
+                assert [one.state for one in await w.store.endpoints(None)] == [state]
+                w.api.forget()
+
+    run(story())
+
+
 def test_the_applications_callback_secret_signs_and_is_told_when_rotated(run: Run) -> None:
     """It is made for the first message that needs it; rotating tells a new one once, and the old one signs too."""
 

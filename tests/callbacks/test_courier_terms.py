@@ -1,11 +1,13 @@
 """The courier of one node among several: it begins nothing while its term is in doubt, and drops what may be others'."""
 
 import pytest
+from msgspec import structs
 from tests.callbacks.conftest import AtWork
 from tests.callbacks.office import Answer, Office
 from tests.engine.fakes import until
 
 from homing.callbacks import courier
+from homing.store.changes import UpdateEndpoint
 
 
 def test_nothing_begins_while_the_term_is_in_doubt(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +74,26 @@ def test_what_another_held_is_taken_up_when_it_is_no_more(at_work: AtWork) -> No
         assert len({one.webhook_id for one in place.sender.tries}) == 3
 
     at_work(story, max_per_endpoint=1)
+
+
+def test_what_was_changed_unheard_holds_once_it_is_read_anew(at_work: AtWork) -> None:
+    """A node that missed that an endpoint was paused, and later that it goes on, tells nothing and then everything."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        await place.send()
+        await place.quiet()
+        watchers, place.store._watchers = place.store._watchers, []
+        update = UpdateEndpoint(
+            endpoint.app, endpoint.uid, endpoint.url, "json", None, "s", None, paused=True
+        )
+        for change, told in ((update, 1), (structs.replace(update, paused=False), 3)):
+            await place.store.apply(change)
+            await place.directory.load()
+            place.courier.reloaded()
+            await place.send()
+            await place.quiet()
+            assert len(place.sender.tries) == told
+        place.store._watchers = watchers
+
+    at_work(story)

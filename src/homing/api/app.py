@@ -77,6 +77,10 @@ class Api(Door):
         """Hear of a change of the registry (plug this into `Registry.watch`)."""
         self._sending.changed(change, value)
 
+    def forget(self) -> None:
+        """Hear that changes may have been missed (after `Ownership.on_lost`): what was remembered of them is asked for anew."""
+        self._sending.forget()
+
     def close(self) -> None:
         """Answer those who wait for events now; nobody waits from then on (the last step before the server stops)."""
         self._arrivals.close()

@@ -43,6 +43,7 @@ class Sending:
         self._clock = clock
         self._notifying = Notifying(registry, vault, check_url)
         self.changed = self._notifying.changed
+        self.forget = self._notifying.forget
 
     def operations(self) -> "tuple[Operation, ...]":  # type: ignore[type-arg] # each has its own types
         """What is declared here."""

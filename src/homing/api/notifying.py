@@ -38,6 +38,10 @@ class Notifying:
         if isinstance(value, Endpoint) and value.kind == EndpointKind.NOTIFY and value.state == "disabled":
             self._known.pop((value.app, value.url), None)
 
+    def forget(self) -> None:
+        """Take nothing for known: changes may have been missed, and what is told to an endpoint that was disabled is given up."""
+        self._known = {}  # a new one: what is being asked for just now is not kept either
+
     async def of(self, app: int, it: NotifyCallback) -> Notify:
         """Return where the callbacks go.
 
@@ -61,9 +65,10 @@ class Notifying:
         if found.callback_secret is None:
             sealed = self._vault.seal(draw_secret().encode("ascii"), app_context(app))
             await self._registry.apply(RotateAppSecret(app, sealed, None))
+        known = self._known
         endpoint = (await self._registry.apply(OpenNotify(app, origin))).value
         assert isinstance(endpoint, Endpoint)
-        if len(self._known) >= _KNOWN:
-            self._known.clear()
-        self._known[app, origin] = endpoint.id
+        if len(known) >= _KNOWN:
+            known.clear()
+        known[app, origin] = endpoint.id
         return endpoint.id

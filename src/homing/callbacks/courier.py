@@ -164,6 +164,10 @@ class Courier:
         """Hear that what is held here may be others' by now (plug this into `Ownership.on_lost`)."""
         self._lanes.lose()
 
+    def reloaded(self) -> None:
+        """Hear that the directory was read anew: changes may have been missed."""
+        self._doctor.reloaded()
+
     def on_unknown(self, batch: Batch) -> None:
         """Hear that a batch may be on disk (plug this into `Engine.on_unknown`): what it made ours is looked for."""
         self._leftovers.look_for(batch)

@@ -117,6 +117,13 @@ class Doctor:
         self._lanes.enter(berth)
         self._refresh()
 
+    def reloaded(self) -> None:
+        """Set every berth up as its endpoint is by now: nobody told of what changed meanwhile."""
+        for berth in tuple(self._lanes.berths.values()):
+            self.furnish(berth)
+            self._lanes.enter(berth)
+        self._refresh()
+
     def judge(self, berth: Berth, ended: Outcome, why: str) -> bool:
         """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests, nor by our fault."""
         health, now_ms = berth.health, self._clock.now_ms()

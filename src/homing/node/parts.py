@@ -131,6 +131,8 @@ class Parts:
             self.telling.courier.lost()
         if self.channels is not None:
             self.channels.lost()
+        if self.api is not None:
+            self.api.forget()
 
     async def reload(self) -> None:
         """Read anew what is kept of the configuration in memory."""

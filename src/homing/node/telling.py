@@ -76,7 +76,8 @@ class Telling:
     async def reload(self) -> None:
         """Read anew what is kept of the configuration in memory."""
         await self.directory.load()
-        if self.replays is not None:
+        if self.courier is not None and self.replays is not None:
+            self.courier.reloaded()
             await self.replays.start()
 
     def is_quiet(self) -> bool:
