@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.doctor import Doctor
+from homing.callbacks.doubts import Doubts
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.judge import Judge
 from homing.callbacks.lanes import ROOM_PER_ENDPOINT, Lanes
@@ -53,8 +54,9 @@ class Courier:
         counts: Counts,
         chance: Callable[[], float] = random.random,
         may_start: Callable[[], bool] = lambda: True,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``may_start``: see `Ownership.may_start_try`."""
+        """``may_start``: see `Ownership.may_start_try`; ``catch_up``, where there are other nodes: see `Registry.catch_up`."""
         self._recorder = recorder
         self._ledger = ledger
         self._changes = changes
@@ -71,6 +73,7 @@ class Courier:
             kick=self._kick, probe=self._probe, chance=chance,
         )  # fmt: skip
         self._judge = Judge(lanes, self._doctor, directory, changes, clock, counts, delays_ms, chance)
+        self._doubts = Doubts(directory, catch_up, self._resolved)
         self._in_flight = 0
         self._unsettled = 0
         self._held_back = 0
@@ -93,6 +96,8 @@ class Courier:
         if self._in_flight or self._unsettled or self._held_back or self._lanes.stranded:
             return False
         if not (self._doctor.is_quiet() and self._judge.is_quiet() and self._leftovers.is_quiet(now_ms)):
+            return False
+        if not self._doubts.is_quiet():
             return False
         return not any(
             berth.waiting and self._may_start(berth, now_ms) for berth in self._lanes.berths.values()
@@ -217,6 +222,7 @@ class Courier:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._landed.wait(), grace_s)
         await self._leftovers.close()
+        await self._doubts.close()
         await self._doctor.close()
         await self._judge.close()
         await self._chores.end()
@@ -269,14 +275,17 @@ class Courier:
         refused: list[Settle] = []
         timestamp_s = int(time.time())
         for lane in started:
-            job = self._job(lane, timestamp_s, refused)
-            if job is None:
-                was_probe = lane.is_probe
-                self._lanes.ended(lane)
-                if was_probe:
-                    self._doctor.probed(lane.berth)
-            else:
+            is_doubtful = self._doubts.has(lane.berth.endpoint)
+            job = None if is_doubtful else self._job(lane, timestamp_s, refused)
+            if job is not None:
                 jobs.append(job)
+                continue
+            was_probe = lane.is_probe
+            self._lanes.ended(lane)
+            if is_doubtful:
+                self._doubts.hold(lane)
+            if was_probe:
+                self._doctor.probed(lane.berth)
         self._in_flight += len(jobs)
         if jobs:
             self._sender.submit(jobs)
@@ -312,8 +321,7 @@ class Courier:
             self._judge.put_off(lane, attempt, str(Outcome.REFUSED_BY_GUARD), None, refused)
             return None
         if view is None:
-            while lane.events:
-                self._judge.give_up(lane, "endpoint_disabled", None, refused)
+            self._give_up_all(lane, refused)
             return None
         n = lane.events[0][0]
         facts = lane.facts
@@ -329,6 +337,23 @@ class Courier:
         except (ContractError, HomingError):
             self._judge.give_up(lane, "unencodable", None, refused)
             return None
+
+    def _give_up_all(self, lane: Lane, refused: list[Settle]) -> None:
+        while lane.events:
+            self._judge.give_up(lane, "endpoint_disabled", None, refused)
+
+    def _resolved(self, lanes: Sequence[Lane]) -> None:
+        """What was to be known of these lanes' endpoints is known: tell them, or give them up."""
+        refused: list[Settle] = []
+        for lane in lanes:
+            if self._lanes.held.get((lane.key, lane.berth.endpoint)) is not lane:
+                continue  # the term was lost meanwhile
+            if self._doubts.has(lane.berth.endpoint):
+                self._give_up_all(lane, refused)
+            else:
+                self._lanes.queue(lane)
+        self._settle(refused)
+        self._kick()
 
     def _again(self, lane: Lane) -> None:
         self._held_back -= 1

@@ -61,6 +61,7 @@ class Telling:
             max_in_flight=MAX_IN_FLIGHT,
             counts=counters,
             may_start=store.may_start_try,
+            catch_up=store.catch_up if opened.is_shared else None,
         )
         self.replays = Replays(store, store, store, courier, clock)
         engine.born_free = courier.crowded

@@ -152,6 +152,10 @@ class Registry(Protocol):
         """Have ``changed(change, value)`` called on the event loop after each change, before `apply` returns."""
         ...
 
+    async def catch_up(self) -> None:
+        """Return when whoever watches was told of every change that was made before, at whichever node."""
+        ...
+
     async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
         """Return the first answer kept for this key, None if the key is new; `IdempotencyConflict` as in `apply`."""
         ...

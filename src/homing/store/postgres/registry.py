@@ -118,6 +118,10 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
                         self._tell(*told)
             return is_whole
 
+    async def catch_up(self) -> None:
+        """See `port.Registry.catch_up`."""
+        await self._hear((await self._db.fetch(_NODES["registry_version"]))[0][0])
+
     async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
         """See `port.Registry.recall_answer`."""
         return await self._db.look(lambda c: recall(c, idempotency, self._db.clock.now_ms()))

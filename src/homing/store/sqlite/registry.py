@@ -59,6 +59,9 @@ class SqliteRegistry(SqliteAsked, RegistryQuestions):
         written.add_done_callback(tell)
         return await asyncio.shield(written)
 
+    async def catch_up(self) -> None:
+        """See `port.Registry.catch_up`: whoever watches is told before `apply` returns."""
+
     async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
         """See `port.Registry.recall_answer`."""
         return await self._db.read(lambda c: first_answer(c, idempotency, self._db.clock.now_ms()))
