@@ -16,6 +16,7 @@ class SharedOffice(Office):
     def __init__(self, store: PostgresStore, clock: PushedClock, **given: Any) -> None:
         super().__init__(store, clock, store, catch_up=store.catch_up, may_start=store.may_start_try, **given)  # type: ignore[arg-type]
         self.node = store
+        store.on_share(self.courier.share)
         store.on_orphaned(self.courier.orphaned)
         store.on_lost(self.courier.lost)
 

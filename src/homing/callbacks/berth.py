@@ -97,11 +97,13 @@ class Berth:
             return self.others.popleft()
         return self.ready.popleft()
 
-    def limit_rate(self, per_second: float | None) -> None:
-        """Have another rate from now on; None: none. What was spent at the old one is forgotten."""
+    def limit_rate(self, per_second: float | None, now_ms: int) -> None:
+        """Have another rate from now on; None: none. Of what was spent at the old one no more than one interval counts."""
         interval_ms = 1000 / per_second if per_second else 0.0
         if interval_ms != self.interval_ms:
-            self.interval_ms, self._spent_ms = interval_ms, 0.0
+            self.interval_ms = interval_ms
+            self._spent_ms = min(self._spent_ms, now_ms + interval_ms)
+            self.is_slowed = False  # its alarm may be too late; should it ring all the same, that is harmless
 
     def allowed_at(self, now_ms: int) -> int:
         """When its rate allows the next try: now, or a later instant."""

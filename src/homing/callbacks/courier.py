@@ -30,7 +30,7 @@ from homing.errors import HomingError
 from homing.store.batch import Attempt, Batch, Committed, Facts, LaneWork, Settle
 from homing.store.batch import Verdict as Settled
 from homing.store.changes import Change, TouchEndpoints
-from homing.store.port import Ledger
+from homing.store.port import Ledger, Share
 
 _TOUCH_S: Final = 5.0
 _OURS_AGAIN_S: Final = 1.0
@@ -164,6 +164,10 @@ class Courier:
     def orphaned(self) -> None:
         """Hear that another node is no more (plug this into `Ownership.on_orphaned`)."""
         self._leftovers.adopt()
+
+    def share(self, share: Share) -> None:
+        """Hear how many tell callbacks, and which of them this is (plug this into `Ownership.on_share`)."""
+        self._doctor.share(share)
 
     def lost(self) -> None:
         """Hear that what is held here may be others' by now (plug this into `Ownership.on_lost`)."""

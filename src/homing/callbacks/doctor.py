@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
+from homing.callbacks import shares
 from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
@@ -21,7 +22,7 @@ from homing.clock import Clock
 from homing.errors import HomingError
 from homing.model import Endpoint
 from homing.store.changes import Change, DisableEndpoint, EnableEndpoint, SetEndpointHealth
-from homing.store.port import Ledger
+from homing.store.port import Ledger, Share
 from homing.telemetry import LogEvent, logger
 
 _LET_GO_MS: Final = 10_000
@@ -60,6 +61,7 @@ class Doctor:
         self._probe = probe
         self._chance = chance
         self._chores = Chores()
+        self._share = Share()
         self._busy = 0
         self._is_stopping = False
 
@@ -93,8 +95,8 @@ class Doctor:
             berth.is_paused = False
             return
         berth.is_paused = view.is_paused
-        berth.limit_rate(view.rate_per_second)
-        berth.pace.limit(view.max_in_flight)
+        berth.limit_rate(shares.rate(self._share, view.rate_per_second), self._clock.now_ms())
+        berth.pace.limit(shares.places(self._share, view.max_in_flight))
         if view.is_resting and not berth.health.is_resting and not berth.in_flight and not berth.held:
             now_ms = self._clock.now_ms()
             berth.health.rest(now_ms, view.failing_since_ms or now_ms)
@@ -123,6 +125,14 @@ class Doctor:
             self.furnish(berth)
             self._lanes.enter(berth)
         self._refresh()
+
+    def share(self, share: Share) -> None:
+        """Keep to another part of each endpoint's limits: nodes came or went."""
+        self._share = share
+        for berth in tuple(self._lanes.berths.values()):
+            self.furnish(berth)
+            self._lanes.enter(berth)
+        self._kick()
 
     def judge(self, berth: Berth, ended: Outcome, why: str) -> bool:
         """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests, nor by our fault."""

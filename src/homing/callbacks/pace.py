@@ -52,8 +52,10 @@ class Pace:
             self.allowed = min(self.most, max(self.allowed + 1, int(self.allowed * _STEP)))
 
     def limit(self, most: int | None) -> None:
-        """Have another limit from now on; None: the one it began with."""
-        self.most = self._most if most is None else most
+        """Have another limit from now on; None: the one it began with. What only the old one held back is free at once."""
+        before, self.most = self.most, self._most if most is None else most
+        if self.allowed == before < self.most:
+            self.allowed = max(self.allowed, START)
         self.allowed = min(self.allowed, self.most)
         self._before = min(self._before, self.most)
 

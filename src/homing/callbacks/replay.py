@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from homing.callbacks import shares
 from homing.callbacks.chores import Chores
 from homing.clock import Clock
 from homing.errors import HomingError
@@ -16,7 +17,7 @@ from homing.model import Job
 from homing.store.archive.port import Archive
 from homing.store.batch import Committed, LaneWork
 from homing.store.changes import Change, UpdateJob
-from homing.store.port import Ledger, Registry
+from homing.store.port import Ledger, Registry, Share
 from homing.telemetry import LogEvent, logger
 
 WINDOW: Final = 200
@@ -55,6 +56,7 @@ class Replays:
         self._chores = Chores()
         self._running: dict[str, asyncio.Event] = {}
         self._waiting = 0
+        self._share = Share()
 
     async def start(self) -> None:
         """Go on with every job that was running."""
@@ -80,6 +82,10 @@ class Replays:
         if self._running and any(len(settle.key) > 18 for settle in committed.settled):
             for woken in self._running.values():
                 woken.set()
+
+    def share(self, share: Share) -> None:
+        """Hear how many go on with jobs, and which of them this is (plug this into `Ownership.on_share`)."""
+        self._share = share
 
     async def close(self) -> None:
         """Stop; the next start goes on."""
@@ -118,12 +124,13 @@ class Replays:
             await self._wait(uid, self._clock.now_ms() + _LOOK_AGAIN_MS)
             return True
         began_ms = self._clock.now_ms()
-        limit = room if job.rate is None else max(1, min(room, int(job.rate / 5)))
+        rate = shares.rate(self._share, job.rate)
+        limit = room if rate is None else max(1, min(room, int(rate / 5)))
         step = await self._ledger.replay_step(uid, limit)
         self._teller.take(step.lanes)
-        if job.rate is not None:
+        if rate is not None:
             opened = sum(len(work.events) for work in step.lanes)
-            await self._pass(uid, began_ms + round(1000 * opened / job.rate))
+            await self._pass(uid, began_ms + round(1000 * opened / rate))
         return True
 
     async def _count(self, job: Job) -> None:

@@ -105,7 +105,9 @@ class Parts:
         await self.engine.start()
         store.on_handed(self.counters.handed)
         # From here on others' words count: what was said before is in the store, where starting looks.
-        if telling is not None and telling.courier is not None:
+        if telling is not None and telling.courier is not None and telling.replays is not None:
+            store.on_share(telling.courier.share)
+            store.on_share(telling.replays.share)
             store.on_orphaned(telling.courier.orphaned)
             store.on_lanes(telling.courier.on_work)
         if channels is not None:

@@ -5,7 +5,7 @@ Whatever a method returns after a write is on disk. No method holds a transactio
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -33,6 +33,13 @@ class Applied(msgspec.Struct, frozen=True):
     value: object
     answer: bytes | None = None
     replayed: bool = False
+
+
+class Share(NamedTuple):
+    """Which of the nodes that tell callbacks this one is, from 0, and how many there are."""
+
+    rank: int = 0
+    of: int = 1
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -256,6 +263,10 @@ class Ownership(Protocol):
         """Have ``orphaned()`` called when another node is no more: there may be lanes to adopt and commands to claim."""
         ...
 
+    def on_share(self, hear: Callable[[Share], None]) -> None:
+        """Have ``hear(share)`` called now, and whenever nodes come or go: what holds for all of them is shared."""
+        ...
+
 
 class Hints(Protocol):
     """Who is linked to which node, and word of what is new for them. A hint may be lost; heartbeats find what it told.
@@ -321,5 +332,6 @@ __all__ = [
     "Ledger",
     "Ownership",
     "Registry",
+    "Share",
     "Store",
 ]

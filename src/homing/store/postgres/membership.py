@@ -16,7 +16,7 @@ import asyncpg
 from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, Unavailable
 from homing.store.batch import Changed, Committed
-from homing.store.port import HearHint
+from homing.store.port import HearHint, Share
 from homing.store.postgres import claims, hints, nodes, partitions
 from homing.store.postgres.database import Database
 from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
@@ -69,6 +69,7 @@ class PostgresNode(PostgresRegistry):
         self._hearers: list[HearHint] = []
         self._lost: list[Callable[[], None]] = []
         self._orphaned: list[Callable[[], None]] = []
+        self._sharers: list[Callable[[Share], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ear: Any = None
         self._size_bytes: int | None = None
@@ -94,6 +95,11 @@ class PostgresNode(PostgresRegistry):
     def on_orphaned(self, orphaned: Callable[[], None]) -> None:
         """See `port.Ownership.on_orphaned`."""
         self._orphaned.append(orphaned)
+
+    def on_share(self, hear: Callable[[Share], None]) -> None:
+        """See `port.Ownership.on_share`."""
+        self._sharers.append(hear)
+        hear(self._known.share)
 
     def on_hint(self, hear: HearHint) -> None:
         """See `port.Hints.on_hint`."""
@@ -135,7 +141,8 @@ class PostgresNode(PostgresRegistry):
         if beat.is_renewed:
             self._renewed_at_s = began_s
             before = self._known
-            self._living, self._known = beat.live, Known.of(self._epoch, beat.live, before.newest)
+            self._living = beat.live
+            self._learn(Known.of(self._epoch, beat.live, before.newest))
             # Also those that another node buried.
             if any(self._known.is_dead(epoch) for epoch in before.live):
                 self._bereave()
@@ -192,20 +199,26 @@ class PostgresNode(PostgresRegistry):
             await self._db.fetch(_NODES["tell_joined"])
         if self._is_heir:  # for what its predecessor had at its COMMIT when it ended
             self._look_again_at_s = began_s + self._terms.alive_ms / 1000
-        self._living = {**others, epoch: self._roles}
-        self._epoch, self._known = epoch, Known.of(epoch, self._living)
+        self._epoch, self._living = epoch, {**others, epoch: self._roles}
+        self._learn(Known.of(epoch, self._living))
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s
         if self._ear is not None:
             self._ear.terminate()
             self._ear = None
 
+    def _learn(self, known: Known) -> None:
+        before, self._known = self._known, known
+        if known.share != before.share:
+            for hear in self._sharers:
+                hear(known.share)
+
     async def _listening(self) -> Any:
         """Return the connection on which this epoch hears the others."""
         if self._ear is None or self._ear.is_closed():
             ear = await self._db.connect()
             try:
-                await self._listen(ear)
+                links = await self._listen(ear)
             except BaseException:
                 ear.terminate()
                 raise
@@ -215,7 +228,8 @@ class PostgresNode(PostgresRegistry):
                 self._tell_hint(links, [])  # what was told while nobody listened
         return self._ear
 
-    async def _listen(self, ear: Any) -> None:
+    async def _listen(self, ear: Any) -> list[int]:
+        """Have everything told to a connection; return the recipients whose links were said."""
         await ear.add_listener(f"homing_{self._epoch}", self._hinted)
         await ear.add_listener("homing_registry", self._notified)
         await ear.add_listener("homing_nodes", self._joined)
@@ -224,6 +238,7 @@ class PostgresNode(PostgresRegistry):
         # Links said to a server that crashed since are forgotten there; repeating them is harmless.
         links = sorted(self._online) if isinstance(self._online, Iterable) else []
         await ear.execute(_NODES["link"], links, self._epoch)
+        return links
 
     def _hinted(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         self._tell_hint(*hints.read(str(payload)))

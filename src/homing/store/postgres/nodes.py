@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from homing.config.settings import ROLES, Role
+from homing.store.port import Share
 from homing.store.postgres.positions import SLOTS
 from homing.store.sql import load
 
@@ -49,6 +50,11 @@ class Known(NamedTuple):
         tellers = [one for one in live if Role.CALLBACKS in roles.get(one, ())]
         rank = tellers.index(epoch) if epoch in tellers else -1
         return cls(max(newest, live[-1]), live, tellers, rank)
+
+    @property
+    def share(self) -> Share:
+        """See `port.Ownership.on_share`."""
+        return Share(max(self.rank, 0), max(len(self.tellers), 1))
 
     def is_dead(self, owner: int) -> bool:
         """Say whether what this epoch owns may be taken."""

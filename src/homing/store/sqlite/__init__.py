@@ -11,7 +11,7 @@ from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed, HearHint, ReplayStep, Retention
+from homing.store.port import Claimed, HearHint, ReplayStep, Retention, Share
 from homing.store.sql import load
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
@@ -154,6 +154,10 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
 
     def on_orphaned(self, orphaned: Callable[[], None]) -> None:
         """See `port.Ownership.on_orphaned`: there is no other node."""
+
+    def on_share(self, hear: Callable[[Share], None]) -> None:
+        """See `port.Ownership.on_share`: this process is the only one."""
+        hear(Share())
 
     def link(self, recipient: int, *, is_linked: bool) -> None:
         """See `port.Hints.link`: there is nobody to be told."""
