@@ -24,6 +24,7 @@
         ├── WrongMasterKey          2  the store is sealed under another key
         ├── SchemaTooNew            6  the store was written by a newer Homing
         ├── StoreLocked             6  another process has the data directory
+        ├── StoreMoved              6  the store was moved elsewhere, or its copy is not finished yet
         ├── NoSuchStore             3  there is no store, or no backup, at that place
         ├── PlaceTaken              6  a backup or a restored store would overwrite something
         └── BackupDamaged           1  a backup is not what its manifest says
@@ -191,6 +192,13 @@ class StoreLocked(StartError):
     """Another process is using this data directory."""
 
     code = "store_locked"
+    exit_code = 6
+
+
+class StoreMoved(StartError):
+    """This store was moved to another place, or is a copy that is not finished."""
+
+    code = "store_moved"
     exit_code = 6
 
 

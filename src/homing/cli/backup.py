@@ -1,15 +1,15 @@
 """`homing backup` and `homing restore`: the store's files themselves, whether a server runs or not."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from homing.cli.exits import CliError, ExitCode, usage
+from homing.cli.exits import usage
 from homing.cli.render import Out, field, say, style_for
 from homing.cli.settings import ConfigOption, DataOption, store_url
+from homing.cli.shared import told
 
 if TYPE_CHECKING:
     from homing.store.sqlite.manifest import Manifest
@@ -37,7 +37,7 @@ def backup(
         raise usage(
             "this copies the embedded store; a PostgreSQL is backed up with its own tools, like pg_dump"
         )
-    with _told():
+    with told():
         manifest = make(Path(settings.store.path()), to)
     _show(
         {"path": str(to), **_facts(manifest)},
@@ -70,12 +70,12 @@ def restore(
         )
     out = Out(style_for(as_json=as_json, as_jsonl=as_jsonl), no_colour=no_color)
     if into is None:
-        with _told():
+        with told():
             manifest = room.verify(backup)
         _show({"path": str(backup), **_facts(manifest)}, out)
         say("sound: SHA-256, structure and counts are as its manifest says")
         return
-    with _told():
+    with told():
         manifest, facts = room.restore(backup, into, is_thorough=verify)
     counts = {
         name: {"backup": count, "restored": facts.counts.get(name)} for name, count in manifest.counts.items()
@@ -108,19 +108,6 @@ def _show(facts: Mapping[str, Any], out: Out) -> None:
         told = f"{count['backup']} → {count['restored']}" if isinstance(count, dict) else count
         items.append({"fact": f"rows {table}", "value": told})
     out.items({"items": items}, _FACTS, "facts")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell what the room raises beside a `StartError` in one line."""
-    from homing.errors import Unavailable
-
-    try:
-        yield
-    except Unavailable as error:
-        raise CliError(ExitCode.UNREACHABLE, error.detail) from error
-    except OSError as error:
-        raise usage(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
 
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {"backup": backup, "restore": restore}

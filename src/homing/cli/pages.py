@@ -31,6 +31,7 @@ WHAT_TO_DO: Final[dict[str, str]] = {
     "wrong_master_key": "Give security.master_key_file the key file that this store was made with.",
     "schema_too_new": "The store was written by a newer Homing: run that one, or go back to a backup.",
     "store_locked": "Another Homing has this data directory: end it, or choose another with --data.",
+    "store_moved": "Serve the place that the line names, or let `homing migrate --to` finish; `homing migrate --reopen` is the way back.",
     "no_such_store": "Name the data directory (--data) or the directory that `homing backup` made.",
     "place_taken": "Choose a place that does not exist yet; nothing is ever overwritten.",
     "backup_damaged": "Do not trust it: take an older backup, and look at the disk that holds this one.",

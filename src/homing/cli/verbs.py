@@ -61,12 +61,13 @@ GROUPS: Final[tuple[tuple[str, tuple[Verb, ...]], ...]] = (
         (
             Verb("config", "settings", "the settings in effect, and where each comes from"),
             Verb("backup", "backup", "copy the store, safe while it is served"),
-            Verb("restore", "backup", "make a data directory of a backup, or verify one"),
+            Verb("restore", "backup", "make a store of a backup, or verify one"),
+            Verb("migrate", "migrate", "bring the store's schema up to date, or move it to a PostgreSQL"),
         ),
     ),
 )
 
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for _, verbs in GROUPS for verb in verbs}
 
-LATER: Final[frozenset[str]] = frozenset({"migrate", "sim"})
+LATER: Final[frozenset[str]] = frozenset({"sim"})
 """Verbs that a later release brings: they say so."""

@@ -6,11 +6,10 @@ from collections.abc import Collection, Container, Sequence
 from typing import Any, Final
 
 import asyncpg
-import uuid_utils
 
 from homing.clock import Clock
 from homing.config.settings import ROLES
-from homing.errors import HomingError, SchemaTooNew, WrongMasterKey
+from homing.errors import HomingError
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
 from homing.store.port import Claimed, ReplayStep, Retention
 from homing.store.postgres import claims, partitions, replays
@@ -20,12 +19,13 @@ from homing.store.postgres.ledger import Transaction
 from homing.store.postgres.membership import PostgresNode
 from homing.store.postgres.nodes import Terms
 from homing.store.postgres.prune import prune
+from homing.store.postgres.schema import SCHEMA, bring
 from homing.store.sql import load
 
-SCHEMA: Final = 1
+__all__ = ["FEED_LAG_MS", "SCHEMA", "PostgresStore"]
+
 FEED_LAG_MS: Final = 5_000
 """Where a feed ends, before now (DESIGN.md §5)."""
-_META: Final = load("postgres", "meta")
 _NODES: Final = load("postgres", "nodes")
 
 
@@ -51,7 +51,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         ``name`` is this node's alone, and whoever had it before is no more; None: that of the machine, where others may be.
         Without the role ``callbacks`` this node never owns a lane, without ``channels`` no command: both are born free.
         ``clock`` None: the database's. ``beats`` False leaves renewing the term and everything else periodic to calls of
-        `beat`. Raises `Unavailable`, `SchemaTooNew`, or `WrongMasterKey`.
+        `beat`. Raises `Unavailable`, `SchemaTooNew`, `StoreMoved`, or `WrongMasterKey`.
         """
         database = Database(dsn, clock)
         await database.open()
@@ -60,7 +60,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         store.schema = SCHEMA
         try:
             await store._measure()
-            store.store_id = await database.write(lambda c: _migrate(c, key_id, store.now_ms()))
+            store.store_id = await database.write(lambda c: bring(c, key_id, store.now_ms()))
             await store._register()
             store._heard = await store._fetchval(_NODES["registry_version"])
             if beats:
@@ -198,25 +198,3 @@ class PostgresStore(PostgresNode, PostgresArchive):
                 break
             count += 1
         return count
-
-
-async def _migrate(connection: Any, key_id: str, now_ms: int) -> str:
-    """Create or check the schema, one node at a time; return the store's id."""
-    await connection.execute(_META["lock_schema"])
-    if not await connection.fetchval(_META["has_meta"]):
-        await connection.execute(load("postgres", "schema_1")["schema"])
-        await connection.execute(_META["put_number"], "schema", 1)
-        await connection.execute(_META["put_words"], "store_id", str(uuid_utils.uuid4()))
-        await connection.execute(_META["put_words"], "key_id", key_id)
-    schema = await connection.fetchval(_META["number"], "schema")
-    if schema is None or schema > SCHEMA:
-        raise SchemaTooNew(f"the store has schema {schema}; this Homing knows schemas up to {SCHEMA}")
-    if key_id and await connection.fetchval(_META["words"], "key_id") != key_id:
-        raise WrongMasterKey(
-            "the store's secrets are sealed under another key: check [security] master_key_file"
-        )
-    for version in range(schema + 1, SCHEMA + 1):
-        await connection.execute(load("postgres", f"schema_{version}")["migrate"])
-        await connection.execute(_META["put_number"], "schema", version)
-    await partitions.make(connection, now_ms)
-    return str(await connection.fetchval(_META["words"], "store_id"))

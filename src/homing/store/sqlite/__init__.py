@@ -2,26 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
-from typing import Final
 
 import apsw
-import uuid_utils
 
 from homing.clock import Clock
 from homing.config.settings import ROLES
-from homing.errors import SchemaTooNew, WrongMasterKey
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
 from homing.store.port import Claimed, HearHint, ReplayStep, Retention, Share
-from homing.store.sql import load
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
 from homing.store.sqlite.database import SYNCHRONOUS, Database, die
 from homing.store.sqlite.ledger import Writer
 from homing.store.sqlite.prune import prune
 from homing.store.sqlite.registry import SqliteRegistry
+from homing.store.sqlite.schema import SCHEMA, bring, get, put
 
-SCHEMA: Final = 2
-_META: Final = load("sqlite", "meta")
+__all__ = ["SCHEMA", "SqliteStore"]
 
 
 class SqliteStore(SqliteRegistry, SqliteArchive):
@@ -53,7 +49,7 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
         """Open or create the store at ``path`` (a file, or ``:memory:``).
 
         ``on_failure`` is called on the writer's thread when what is on disk is no longer known; it ends the process.
-        Raises `StoreLocked`, `SchemaTooNew`, or `WrongMasterKey` when its secrets are sealed under another ``key_id``.
+        Raises `StoreLocked`, `SchemaTooNew`, `StoreMoved`, or `WrongMasterKey` when its secrets are sealed under another ``key_id``.
         """
         database = Database(path, clock, vfs=vfs, synchronous=synchronous, on_failure=on_failure)
         await database.open()
@@ -192,31 +188,9 @@ async def _walk(
 
 def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:
     """Create or check the schema, and draw this process's epoch."""
-
-    def get(name: str) -> object:
-        row = connection.execute(_META["get"], (name,)).fetchone()
-        return None if row is None else row[0]
-
-    def put(name: str, value: int | str) -> None:
-        connection.execute(_META["put"], (name, value))
-
-    if connection.execute(_META["has_meta"]).fetchone() is None:
-        connection.execute(load("sqlite", "schema_1")["schema"])
-        put("schema", 1)
-        put("store_id", str(uuid_utils.uuid4()))
-        put("key_id", key_id)
-    schema = get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise SchemaTooNew(f"the store has schema {schema}; this Homing knows schemas up to {SCHEMA}")
-    if key_id and get("key_id") != key_id:
-        raise WrongMasterKey(
-            "the store's secrets are sealed under another key: check [security] master_key_file"
-        )
-    for version in range(schema + 1, SCHEMA + 1):
-        connection.execute(load("sqlite", f"schema_{version}")["migrate"])
-        put("schema", version)
-    epoch = get("epoch")
+    bring(connection, key_id)
+    epoch = get(connection, "epoch")
     epoch = epoch + 1 if isinstance(epoch, int) else 1
-    put("epoch", epoch)
-    position = get("position")
-    return epoch, str(get("store_id")), position if isinstance(position, int) else 0
+    put(connection, "epoch", epoch)
+    position = get(connection, "position")
+    return epoch, str(get(connection, "store_id")), position if isinstance(position, int) else 0

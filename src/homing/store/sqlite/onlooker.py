@@ -74,6 +74,11 @@ class Onlooker:
         """Return the id of the master key that seals the store's secrets; empty where nothing does."""
         return str(self._meta("key_id") or "")
 
+    def rows(self, table: str) -> int:
+        """Return how many rows a table has; its name is a statement's of ours."""
+        ((count,),) = self._rows(f"SELECT count(*) FROM {table}")  # noqa: S608 - no name from outside
+        return int(count)
+
     def damage(self, within_s: float) -> str | None:
         """Return what is wrong with the file's structure, None if nothing is; `TimeoutError` when it takes too long."""
         until_s = time.monotonic() + within_s

@@ -1,0 +1,107 @@
+"""The schema's steps: what a plan says of them, and that a store of the step before keeps what it held."""
+
+from collections.abc import Mapping
+
+import pytest
+from tests.store.conftest import Run, needs_postgres
+from tests.store.fakes import StillClock
+from tests.store.ledger import build_town, post, told
+
+from homing.errors import SchemaTooNew, StoreMoved
+from homing.store import migrations, sql
+from homing.store.migrations import pending
+from homing.store.postgres import PostgresStore, schema
+from homing.store.postgres.beside import beside
+
+NEXT = """-- Version 99: what a later release brings.
+CREATE TABLE later(id BIGINT PRIMARY KEY);
+CREATE INDEX later_id ON later(id);
+ALTER TABLE app ADD COLUMN later TEXT NOT NULL DEFAULT 'as before';
+UPDATE recipient SET wakeable = 0 WHERE wakeable < 0;
+CREATE INDEX lane_later ON lane(tries);
+CREATE FUNCTION later() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM dead; END $$;
+"""
+
+
+def test_a_step_says_what_it_changes() -> None:
+    """Tables that were there and are altered, indexed or written; not what it makes, nor what a function does later."""
+    step = migrations._described(99, NEXT)
+    assert step == (99, "what a later release brings", ("app", "recipient", "lane"))
+    (second,) = pending("sqlite", 1, 2)
+    assert second.tables == ("app", "endpoint", "dispatch", "lane", "attempt", "message", "event", "incoming")
+    assert all(step.title for store in ("sqlite", "postgres") for step in pending(store, 0, 1))
+
+
+@pytest.fixture
+def a_later_release(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of a schema on PostgreSQL that comes after today's."""
+    number = schema.SCHEMA + 1
+    load = sql.load
+
+    def with_one_more(store: str, file: str) -> Mapping[str, str]:
+        return {"migrate": NEXT} if file == f"schema_{number}" else load(store, file)
+
+    monkeypatch.setattr(migrations, "load", with_one_more)
+    return number
+
+
+@needs_postgres
+def test_a_later_release_keeps_what_the_database_held(
+    database: str, run: Run, a_later_release: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan tells rows and bytes and changes nothing; a start takes the step once, and this release refuses it then."""
+
+    async def story() -> None:
+        clock = StillClock()
+        store = await PostgresStore.open(database, clock=clock, beats=False)
+        town = await build_town(store)
+        key = await post(store, town.app, "Ann")
+        await store.close()
+        with monkeypatch.context() as patched:
+            patched.setattr(schema, "SCHEMA", a_later_release)
+            async with beside(database) as connection:
+                ((step, sizes),) = await schema.plan(connection)
+                assert step.number == a_later_release
+                assert sizes["lane"][1] > 0
+                assert (await schema.look(connection)).schema == a_later_release - 1
+                assert [one.number for one in await schema.migrate(connection, "")] == [a_later_release]
+                assert await schema.migrate(connection, "") == []
+                assert await connection.fetchval("SELECT later FROM app") == "as before"
+            store = await PostgresStore.open(database, clock=clock, beats=False)
+            assert await told(store, key)
+            await store.close()
+        with pytest.raises(SchemaTooNew, match=rf"{a_later_release}.*{schema.SCHEMA}"):
+            await PostgresStore.open(database, clock=clock, beats=False)
+
+    run(story())
+
+
+@needs_postgres
+def test_a_step_that_fails_leaves_the_database_as_it_was(
+    database: str, run: Run, a_later_release: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its statements are one transaction: half of a step is none."""
+    monkeypatch.setattr(schema, "SCHEMA", a_later_release)
+    monkeypatch.setitem(globals(), "NEXT", NEXT + "ALTER TABLE nowhere ADD COLUMN no TEXT;")
+
+    async def story() -> None:
+        async with beside(database) as connection:
+            with pytest.raises(Exception, match="nowhere"):
+                await schema.migrate(connection, "")
+            assert (await schema.look(connection)).schema == a_later_release - 1
+            assert await connection.fetchval("SELECT to_regclass('later')") is None
+
+    run(story())
+
+
+@needs_postgres
+def test_no_node_starts_on_a_copy_that_is_not_finished(database: str, run: Run) -> None:
+    """It would tell what it has twice, and never what is missing."""
+
+    async def story() -> None:
+        async with beside(database) as connection:
+            await connection.execute("INSERT INTO meta(name, words) VALUES ('moving', 'x')")
+        with pytest.raises(StoreMoved, match="not finished"):
+            await PostgresStore.open(database, clock=StillClock(), beats=False)
+
+    run(story())
