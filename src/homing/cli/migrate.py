@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from homing.cli.exits import CliError, ExitCode, usage
+from homing.cli.progress import Progress
 from homing.cli.render import Column, Out, field, say, style_for
 from homing.cli.settings import ConfigOption, DataOption, store_url
-from homing.cli.shared import needs_asyncpg, run, told
+from homing.cli.shared import POSTGRESQL, needs_asyncpg, run, told, without_password
+from homing.errors import Unavailable
 
 if TYPE_CHECKING:
     from homing.config import Settings
@@ -20,26 +23,96 @@ _STEPS: Final = (
     Column("changes", lambda item: ", ".join(_size(table) for table in item["changes"])),
 )
 
+_COMPARED: Final = (
+    field("table"),
+    field("rows"),
+    field("rows_there"),
+    field("checksum"),
+    Column("equal", lambda item: "equal" if item["equal"] else f"NOT EQUAL, there {item['checksum_there']}"),
+)
+
 
 def migrate(
     config: ConfigOption = None,
     data: DataOption = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="postgresql://…", help="Move everything into this empty database."),
+    ] = None,
+    reopen: Annotated[
+        bool, typer.Option("--reopen", help="Take back a move: the store may be served again.")
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON document a line.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour (as NO_COLOR does).")] = False,
-) -> None:
-    """Bring the store's schema to what this Homing knows. Starting a node does the same."""
+) -> int:
+    """Bring the store's schema to what this Homing knows, as starting a node does; with --to, move it to a PostgreSQL."""
     from homing.config import load
+
+    if sum((plan, reopen, to is not None)) > 1:
+        raise usage("--plan, --to and --reopen are three things: give one of them")
 
     settings = load(config, flags={"store.url": store_url(data)}).settings
     out = Out(style_for(as_json=as_json, as_jsonl=as_jsonl), no_colour=no_color)
     with told():
+        if to is not None or reopen:
+            if settings.store.is_shared:
+                raise usage("store.url names a PostgreSQL: name the embedded store with --data")
+            path = Path(settings.store.path())
+            return _reopen(path) if to is None else _move(settings, path, to, out)
         if settings.store.is_shared:
             needs_asyncpg()
             run(_shared(settings, out, is_plan=plan))
         else:
             _embedded(Path(settings.store.path()), out, is_plan=plan)
+    return ExitCode.DONE
+
+
+def _move(settings: "Settings", path: Path, to: str, out: Out) -> int:
+    """Move a store; 1 where the two are not the same afterwards."""
+    from homing.store.moving.move import move
+
+    if not to.startswith(POSTGRESQL):
+        raise usage("--to: give postgresql://USER@HOST/DATABASE")
+    needs_asyncpg()
+    place, progress = without_password(to), Progress()
+    try:
+        moved = run(
+            move(path, _key_id(settings), to, place, lambda step: progress.tell(*step)),
+        )
+    except Unavailable as error:
+        raise CliError(
+            ExitCode.UNREACHABLE, f"{error.detail}; run the same again, and it goes on where it was"
+        ) from error
+    finally:
+        progress.end()
+    if not moved.compared:
+        say(f"nothing to do: this store was moved to {place} already")
+        return ExitCode.DONE
+    items = [one._asdict() | {"equal": one.is_equal} for one in moved.compared]
+    out.items({"items": items, "nextCursor": None}, _COMPARED, "tables")
+    if not moved.is_whole:
+        for one in moved.differences:
+            say(f"{one.table} {one.key}: {one.what}")
+        say("NOT the same: nothing was switched, serve the old store; empty the database and begin anew")
+        return ExitCode.NO
+    say(f"moved: every row is in {place}, and {path} is not served any more (--reopen is the way back)")
+    say(
+        "next: in the settings of each node the new store.url and a copy of the same master key, then `homing serve`"
+    )
+    return ExitCode.DONE
+
+
+def _reopen(path: Path) -> int:
+    from homing.store.sqlite.another import reopen
+
+    moved = reopen(path)
+    if moved is None:
+        say("nothing to do: this store was not moved")
+    else:
+        say(f"it can be served again; what {moved} took since is not in it, and must not be served beside it")
+    return ExitCode.DONE
 
 
 def _embedded(path: Path, out: Out, *, is_plan: bool) -> None:
@@ -102,4 +175,4 @@ def _size(table: Mapping[str, Any]) -> str:
     return f"{table['table']} ({table['rows']:,} rows{size})"
 
 
-COMMANDS: Final[Mapping[str, Callable[..., None]]] = {"migrate": migrate}
+COMMANDS: Final[Mapping[str, Callable[..., int]]] = {"migrate": migrate}

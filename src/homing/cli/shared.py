@@ -1,5 +1,6 @@
 """What the verbs that work on a PostgreSQL beside its nodes have in common: their loop, and how its faults are told."""
 
+import re
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -8,6 +9,11 @@ from homing.cli.exits import CliError, ExitCode, usage
 
 T = TypeVar("T")
 POSTGRESQL: Final = ("postgresql://", "postgres://")
+
+
+def without_password(dsn: str) -> str:
+    """Return the address of a database without who logs in, and how."""
+    return re.sub(r"(://)[^/@]*@", r"\1", dsn).partition("?")[0]
 
 
 def needs_asyncpg() -> None:

@@ -66,3 +66,22 @@ def _end_behind(after: int, until: int) -> Dialogue[int]:
     """Return the end for who stands at ``after``: another node may have told more already, but not more than there is."""
     last = yield from head(until)
     return last if after <= last else min(after, (yield from head()))
+
+
+def by_halves(at_ms: int, last: int) -> Dialogue[int | None]:
+    """Return behind which position an instant begins, among those up to the last that are given one by one; None: behind it.
+
+    Found among the first events of dispatches, which alone are stamped with the time of their commit: receipts
+    may be stamped with a phone's time of yesterday, and deadlines that passed in a downtime with their own. From the last
+    one that is older it is looked on, past whatever is older too.
+    """
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) // 2
+        found = yield Ask("archive", "first_accept_from", (middle + 1, last))
+        if not found or found[0][1] >= at_ms:
+            high = middle
+        else:
+            low = found[0][0]
+    ((first,),) = yield Ask("archive", "first_from", (low, last, at_ms))
+    return None if first is None else int(first) - 1

@@ -10,7 +10,8 @@ _SQL: Final = load("postgres", "partitions")
 WEEK_MS: Final = 7 * 24 * 3_600_000
 AHEAD: Final = 2
 """How many whole weeks ahead of now there are partitions for: so long may making them fail unnoticed."""
-_FIRST: Final = "before"
+FIRST: Final = "before"
+"""The suffix of the one that takes every older id."""
 
 
 def bound(week: int) -> bytes:
@@ -24,7 +25,7 @@ async def make(connection: Any, now_ms: int) -> int:
     made = 0
     if not await connection.fetch(_SQL["all"]):
         # What has an id from before the store was made: clocks of nodes differ a little.
-        made += await connection.fetchval(_SQL["make"], _FIRST, None, bound(week))
+        made += await connection.fetchval(_SQL["make"], FIRST, None, bound(week))
     for ahead in range(week, week + AHEAD + 1):
         made += await connection.fetchval(_SQL["make"], f"w{ahead}", bound(ahead), bound(ahead + 1))
     return made
@@ -33,10 +34,10 @@ async def make(connection: Any, now_ms: int) -> int:
 async def droppable(connection: Any, before_ms: int) -> list[tuple[str, bytes]]:
     """Return (suffix, bound) of the partitions that hold only messages from before an instant, the oldest first."""
     suffixes = [row[0] for row in await connection.fetch(_SQL["all"])]
-    weeks = sorted(int(suffix[1:]) for suffix in suffixes if suffix != _FIRST)
+    weeks = sorted(int(suffix[1:]) for suffix in suffixes if suffix != FIRST)
     found = [(f"w{week}", bound(week + 1)) for week in weeks if (week + 1) * WEEK_MS <= before_ms]
-    if _FIRST in suffixes and weeks and weeks[0] * WEEK_MS <= before_ms:
-        found.insert(0, (_FIRST, bound(weeks[0])))
+    if FIRST in suffixes and weeks and weeks[0] * WEEK_MS <= before_ms:
+        found.insert(0, (FIRST, bound(weeks[0])))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from homing.store.archive import feed
 from homing.store.archive.questions import ArchiveQuestions
-from homing.store.dialogue import Ask, Dialogue
+from homing.store.dialogue import Dialogue
 from homing.store.sqlite.rows import SqliteAsked
 from homing.store.views import FeedPage
 
@@ -24,20 +24,7 @@ class SqliteArchive(SqliteAsked, ArchiveQuestions):
 
 
 def _since(at_ms: int) -> Dialogue[int]:
-    """Find by halves where an instant is.
-
-    Among the first events of dispatches, which alone are stamped with the time of their commit: receipts
-    may be stamped with a phone's time of yesterday, and deadlines that passed in a downtime with their own. From the last
-    one that is older it is looked on, past whatever is older too.
-    """
-    low, high = 0, (yield from feed.head())
-    end = high
-    while low < high:
-        middle = (low + high) // 2
-        found = yield Ask("archive", "first_accept_from", (middle + 1,))
-        if not found or found[0][1] >= at_ms:
-            high = middle
-        else:
-            low = found[0][0]
-    ((first,),) = yield Ask("archive", "first_from", (low, at_ms))
-    return end if first is None else int(first) - 1
+    """Find where an instant is; one that is to come is at the end."""
+    end = yield from feed.head()
+    found = yield from feed.by_halves(at_ms, end)
+    return end if found is None else found

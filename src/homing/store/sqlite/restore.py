@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
-import uuid_utils
 
 from homing.errors import BackupDamaged, PlaceTaken, SchemaTooNew
 from homing.store.sql import load
 from homing.store.sqlite import SCHEMA
+from homing.store.sqlite.another import make_another
 from homing.store.sqlite.directory import DATABASE, LOCK, hold, sync
 from homing.store.sqlite.manifest import Facts, Manifest, closed_file, database_of, digest, room_for
 
 _SQL: Final = load("sqlite", "backup")
-_META: Final = load("sqlite", "meta")
 _DRAFT: Final = "homing.db.restoring"
 _OURS: Final = {LOCK, _DRAFT, f"{_DRAFT}-wal", f"{_DRAFT}-shm"}
 """What a restore that was killed may have left: no content of anybody's."""
@@ -137,10 +136,8 @@ def _make_another(file: Path) -> None:
         connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             with connection:
-                connection.execute(_META["put"], ("store_id", str(uuid_utils.uuid4())))
+                make_another(connection, now_ms)
                 connection.execute(_SQL["skip_positions"], (POSITIONS_SKIPPED,))
-                connection.execute(_SQL["free_lanes"], (now_ms,))
-                connection.execute(_SQL["free_commands"], (now_ms,))
         finally:
             connection.close()
     except apsw.Error as error:

@@ -178,6 +178,16 @@ WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3;
 SELECT greatest((SELECT max(position) FROM event WHERE position <= $1),
   (SELECT max(position) FROM incoming WHERE position <= $1), 0);
 
+-- name: first_accept_from
+-- When the first dispatch at or behind a position began, up to another; for finding an instant by halves.
+SELECT position, at FROM event WHERE position >= $1 AND position <= $2 AND n = 1 ORDER BY position LIMIT 1;
+
+-- name: first_from
+-- The first position behind one, up to another, at which something of an instant or later stands, of either kind.
+SELECT least(
+  (SELECT position FROM event WHERE position > $1 AND position <= $2 AND at >= $3 ORDER BY position LIMIT 1),
+  (SELECT position FROM incoming WHERE position > $1 AND position <= $2 AND at >= $3 ORDER BY position LIMIT 1));
+
 -- name: oldest_transaction
 -- Since when the oldest transaction of a node of ours has been running, in ms; asked before the feed is read.
 SELECT (extract(epoch FROM min(xact_start)) * 1000)::bigint FROM pg_stat_activity

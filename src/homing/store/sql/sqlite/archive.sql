@@ -185,17 +185,18 @@ WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
 SELECT max(coalesce((SELECT max(position) FROM event WHERE position <= ?1), 0), coalesce((SELECT max(position) FROM incoming WHERE position <= ?1), 0));
 
 -- name: first_accept_from
--- When the first dispatch at or behind a position began; for finding an instant in the feed by halves.
-SELECT position, at FROM event INDEXED BY event_position WHERE position >= ? AND n = 1 ORDER BY position LIMIT 1;
+-- When the first dispatch at or behind a position began, up to another; for finding an instant in the feed by halves.
+SELECT position, at FROM event INDEXED BY event_position WHERE position >= ? AND position <= ? AND n = 1
+ORDER BY position LIMIT 1;
 
 -- name: first_from
--- The first position behind one at which something of an instant or later stands, of either kind.
+-- The first position behind one, up to another, at which something of an instant or later stands, of either kind.
 SELECT min(position) FROM (
   SELECT * FROM (SELECT position FROM event INDEXED BY event_position
-    WHERE position > ?1 AND at >= ?2 ORDER BY position LIMIT 1)
+    WHERE position > ?1 AND position <= ?2 AND at >= ?3 ORDER BY position LIMIT 1)
   UNION ALL
   SELECT * FROM (SELECT position FROM incoming INDEXED BY incoming_position
-    WHERE position > ?1 AND at >= ?2 ORDER BY position LIMIT 1));
+    WHERE position > ?1 AND position <= ?2 AND at >= ?3 ORDER BY position LIMIT 1));
 
 -- name: dead
 -- What was given up at an endpoint, the newest message first.

@@ -13,3 +13,10 @@ UPDATE lane SET due = ?, owner = 0 WHERE due IS NULL;
 
 -- name: free_commands
 UPDATE command SET due = ?, owner = 0 WHERE due IS NULL;
+
+-- name: raise_position
+-- Behind every position that a copy on PostgreSQL can have given.
+INSERT INTO meta(name, value) VALUES ('position', ?) ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value);
+
+-- name: forget_move
+DELETE FROM meta WHERE name = ?;

@@ -1,0 +1,468 @@
+"""A store that is moved to PostgreSQL: every row of every table, once, whatever dies meanwhile; and proof of it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import apsw
+import asyncpg
+import pytest
+from tests.cli.processes import environment
+from tests.postgres.server import Server
+from tests.store.conftest import Run, needs_postgres
+from tests.store.fakes import DAY_MS, StillClock
+from tests.store.ledger import build_town, incoming, post, settle, settled
+from tests.store.stocked import KEY_ID, META, NOW_MS, empty, key, stocked, tables
+
+from homing.errors import (
+    PlaceTaken,
+    StartError,
+    StoreLocked,
+    StoreMoved,
+    Unavailable,
+    WrongMasterKey,
+)
+from homing.store.batch import Batch, Verdict
+from homing.store.digest import Digest
+from homing.store.moving import target
+from homing.store.moving.move import Moved, Step, Tell, move
+from homing.store.moving.source import Source
+from homing.store.moving.tables import META as MAPPED
+from homing.store.moving.tables import NOT_MOVED
+from homing.store.postgres import PostgresStore, content, partitions
+from homing.store.sqlite import SqliteStore
+from homing.store.sqlite.another import reopen
+from homing.store.sqlite.directory import hold
+
+pytestmark = needs_postgres
+ROWS = 30
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A store with rows in every table."""
+    stocked(tmp_path / "data" / "homing.db", ROWS)
+    return tmp_path / "data" / "homing.db"
+
+
+@pytest.fixture
+def dsn(postgres: Server, fresh_database: str) -> str:
+    """The address of an empty database."""
+    return postgres.dsn(fresh_database)
+
+
+def silent(_step: Step) -> None:
+    """Nobody listens."""
+
+
+async def moved(source: Path, dsn: str, tell: Tell = silent, batch_rows: int = 7) -> Moved:
+    return await move(source, KEY_ID, dsn, "there", tell, batch_rows)
+
+
+async def there(dsn: str, statement: str, *values: object) -> list[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return list(await connection.fetch(statement, *values))
+    finally:
+        await connection.close()
+
+
+def here(source: Path, statement: str) -> Any:
+    connection = apsw.Connection(str(source))
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+async def same_rows(source: Path, dsn: str) -> None:
+    """Compare by another way than the product does: all rows of both sides as sets, column by column by name."""
+    connection = apsw.Connection(str(source))
+    for table in tables(connection):
+        names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        listed = ", ".join(f'"{name}"' for name in names)
+        rows = connection.execute(f"SELECT {listed} FROM {table}").fetchall()
+        found = [tuple(row) for row in await there(dsn, f"SELECT {listed} FROM {table}")]
+        assert len(found) == len(rows), table
+        assert set(found) == set(rows), table
+    connection.close()
+
+
+def test_every_table_is_moved(tmp_path: Path, database: str, run: Run) -> None:
+    """A table that is new in either schema must be named among what is moved, or among what belongs to nodes."""
+    connection = empty(tmp_path / "homing.db")
+    assert sorted(tables(connection)) == sorted(content.CONTENT)
+    connection.close()
+    assert META.keys() == MAPPED.keys()
+
+    async def story() -> None:
+        found = [row[0] for row in await there(database, "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+                 " AND relnamespace = 'public'::regnamespace AND NOT relispartition")]  # fmt: skip
+        assert sorted(found) == sorted(["meta", *content.CONTENT, *content.RUNNING])
+        numbers = [row[0] for row in await there(database, "SELECT sequencename FROM pg_sequences")]
+        connection = empty(tmp_path / "other" / "homing.db")
+        assert sorted(numbers) == sorted(Source(connection, content.CONTENT).sequences())
+        connection.close()
+
+    run(story())
+
+
+def test_what_a_store_knows_of_itself_is_moved(run: Run, tmp_path: Path) -> None:
+    """Whatever a store that was used has in ``meta`` is known to be moved, or to be true only there."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(str(tmp_path / "homing.db"), clock=StillClock())
+        town = await build_town(store)
+        await post(store, town.app, "Ann")
+        await store.close()
+        names = {row[0] for row in here(tmp_path / "homing.db", "SELECT name FROM meta")}
+        assert names <= MAPPED.keys() | NOT_MOVED
+
+    run(story())
+
+
+def test_everything_is_there_once(source: Path, dsn: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row of each table by value; numbers go on behind the highest ever given; old weeks have partitions."""
+
+    async def story() -> None:
+        monkeypatch.setattr(target, "WEEKS_BACK", 6)
+        steps: list[Step] = []
+        done = await moved(source, dsn, steps.append)
+        assert done.is_whole
+        assert {one.table: one.rows for one in done.compared} == {
+            **dict.fromkeys(content.CONTENT, ROWS), "meta": len(META),
+        }  # fmt: skip
+        assert steps[-1].rows == steps[-1].of == ROWS * len(content.CONTENT)
+        await same_rows(source, dsn)
+        ordered = {tuple(row) for row in await there(dsn, "SELECT id, is_ordered FROM endpoint")}
+        assert ordered == {(n, n % 3 != 0) for n in range(1, ROWS + 1)}
+        assert (await there(dsn, "SELECT nextval('recipient_id_seq')"))[0][0] == 501
+        assert (await there(dsn, "SELECT nextval('attempt_id')"))[0][0] == 1_000_004
+        numbers = dict(map(tuple, await there(dsn, "SELECT name, number FROM meta WHERE number IS NOT NULL")))
+        assert numbers["epoch"] == META["epoch"]
+        assert numbers["embedded_position"] == META["position"]
+        weeks = dict(
+            map(tuple, await there(dsn, "SELECT tableoid::regclass::text, count(*) FROM message GROUP BY 1"))
+        )
+        first = partitions.bound(NOW_MS // partitions.WEEK_MS - 6)
+        old = sum(key(n) < first for n in range(1, ROWS + 1))
+        assert (weeks.pop("message_before"), sum(weeks.values())) == (old, ROWS - old)
+        assert len(weeks) > 1
+
+    run(story())
+
+
+MOVER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from homing.store.moving import move as room
+from homing.store.moving.target import Target
+
+source, key_id, dsn, point = sys.argv[1:]
+count = 0
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def tell(step):
+    global count
+    count += 1
+    if f"{step.doing} {count}" == point or step.doing == point:
+        die()
+
+async def marked(self):
+    die()
+
+if point == "marked":
+    Target.open_to_nodes = marked
+done = asyncio.run(room.move(Path(source), key_id, dsn, "there", tell, 7))
+print(done.is_whole, done.is_resumed)
+"""
+
+
+def test_killed_at_any_point_it_goes_on_where_it_was(source: Path, dsn: str, run: Run) -> None:
+    """kill -9 early, in the middle, late, while comparing, and between mark and end: what came comes no second time."""
+
+    def one(point: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", MOVER, str(source), KEY_ID, dsn, point]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment(), timeout=30, check=False
+        )
+
+    async def story() -> None:
+        arrived = 0
+        for point in ("copying 2", "copying 33", "copying 60", "comparing", "marked"):
+            assert (await asyncio.to_thread(one, point)).returncode == -signal.SIGKILL, point
+            (noted,) = await there(dsn, "SELECT sum(number) FROM meta WHERE name LIKE 'moving:%'")
+            assert noted[0] >= arrived, point
+            arrived = noted[0]
+            with pytest.raises(StoreMoved, match="not finished"):
+                await PostgresStore.open(dsn, clock=StillClock(), beats=False)
+        assert arrived == ROWS * len(content.CONTENT)
+        with pytest.raises(StoreMoved, match="moved to there"):
+            await SqliteStore.open(str(source), clock=StillClock())
+        last = await asyncio.to_thread(one, "never")
+        assert last.stdout.split() == ["True", "True"], last.stderr
+        await same_rows(source, dsn)
+        assert await there(dsn, "SELECT 1 FROM meta WHERE name LIKE 'moving%'") == []
+        assert (await moved(source, dsn)).compared == []
+
+    run(story())
+
+
+def test_a_database_that_is_lost_in_between_is_gone_on_with(source: Path, dsn: str, run: Run) -> None:
+    """Told as such; the same call then goes on."""
+
+    async def story() -> None:
+        steps: list[Step] = []
+
+        def cut(step: Step) -> None:
+            steps.append(step)
+            if len(steps) == 40:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'homing-beside'"
+                subprocess.run([sys.executable, "-c", ASK, dsn, ended], check=True, env=environment())
+
+        with pytest.raises(Unavailable):
+            await moved(source, dsn, cut)
+        again: list[Step] = []
+        done = await moved(source, dsn, again.append)
+        assert done.is_whole
+        assert done.is_resumed
+        assert (
+            sum(step.doing == "copying" for step in again)
+            < sum(step.doing == "copying" for step in steps) + 90
+        )
+        await same_rows(source, dsn)
+
+    run(story())
+
+
+ASK = "import asyncio, asyncpg, sys\nasync def main():\n c = await asyncpg.connect(sys.argv[1])\n await c.fetch(sys.argv[2])\n await c.close()\nasyncio.run(main())"
+
+PLANTED: dict[str, tuple[str, str]] = {
+    "a row is lost": ("DELETE FROM event WHERE key = $1", "missing there"),
+    "a row is doubled": ("INSERT INTO history SELECT 999, key, at, code, detail FROM history WHERE key = $1", "only there"),
+    "a value is another": ("UPDATE dispatch SET text = 'other' WHERE key = $1", "other text"),
+    "a due time moved": ("UPDATE command SET due = coalesce(due, 0) + 1 WHERE key = $1", "other due"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", PLANTED)
+def test_what_is_not_the_same_is_found(source: Path, dsn: str, run: Run, harm: str) -> None:
+    """Told by table, key and column; then neither side is switched."""
+    statement, told = PLANTED[harm]
+
+    async def story() -> None:
+        harmed: list[asyncio.Task[Any]] = []
+
+        def plant(step: Step) -> None:
+            if step.doing == "comparing" and not harmed:
+                harmed.append(asyncio.ensure_future(there(dsn, statement, key(4))))
+
+        # The comparing reads the first tables meanwhile: what is harmed comes late enough.
+        slow = Source.digest
+
+        def behind(self: Source, table: str) -> Digest:
+            while not harmed or not harmed[0].done():
+                pass
+            return slow(self, table)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Source, "digest", behind)
+            done = await moved(source, dsn, plant)
+        assert not done.is_whole
+        (found,) = done.differences
+        assert (found.table, found.what) == (
+            next(one.table for one in done.compared if not one.is_equal), told,
+        )  # fmt: skip
+        assert key(4).hex() in found.key or found.key == "999"
+        with pytest.raises(StoreMoved, match="not finished"):
+            await PostgresStore.open(dsn, clock=StillClock(), beats=False)
+        assert here(source, "SELECT 1 FROM meta WHERE name = 'moved'") == []
+
+    run(story())
+
+
+def test_only_an_empty_database_is_filled(source: Path, dsn: str, database: str, run: Run) -> None:
+    """Not one with a store, nor with a table of that name, nor with another state's unfinished copy: nothing is touched."""
+
+    async def story() -> None:
+        with pytest.raises(PlaceTaken, match="is not empty"):
+            await moved(source, database)
+        await there(dsn, "CREATE TABLE job(mine TEXT)")
+        with pytest.raises(PlaceTaken, match="a table job"):
+            await moved(source, dsn)
+        assert await there(dsn, "SELECT to_regclass('meta')") == [(None,)]
+        await there(dsn, "DROP TABLE job")
+
+        def stop(step: Step) -> None:
+            if step.table == "event":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            await moved(source, dsn, stop)
+        here(source, "UPDATE meta SET value = 8 WHERE name = 'epoch'")  # as a server does that starts
+        with pytest.raises(PlaceTaken, match="another state"):
+            await moved(source, dsn)
+
+    run(story())
+
+
+HARMS: dict[str, tuple[str, type[Exception], str]] = {
+    "older": ("UPDATE meta SET value = 1 WHERE name = 'schema'", StartError, "homing migrate"),
+    "newer": ("UPDATE meta SET value = 99 WHERE name = 'schema'", StartError, "schema 99"),
+    "sealed otherwise": ("UPDATE meta SET value = 'ff' WHERE name = 'key_id'", WrongMasterKey, "another key"),
+    "one secret": ("UPDATE endpoint SET secret = x'00' WHERE id = 9", WrongMasterKey, "a secret of endpoint"),
+    "a table more": ("CREATE TABLE more(x)", StartError, "how to move more"),
+    "a fact more": ("INSERT INTO meta VALUES ('fact', 1)", StartError, "how to move fact"),
+    "a column more": ("ALTER TABLE app ADD COLUMN more INTEGER", StartError, "columns of app"),
+    "a text with NUL": ("UPDATE dispatch SET text = 'a' || char(0) WHERE seq = 9", StartError, "dispatch has a text"),
+    "moved elsewhere": ("INSERT INTO meta VALUES ('moved', 'x')", StoreMoved, "moved to x already"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_cannot_be_moved_is_refused(source: Path, dsn: str, run: Run, harm: str) -> None:
+    """One line that says why, and the source can be served as before."""
+    statement, error, told = HARMS[harm]
+    here(source, statement)
+
+    async def story() -> None:
+        with pytest.raises(error, match=told):
+            await moved(source, dsn)
+
+    run(story())
+
+
+def test_a_store_that_is_served_is_not_moved(source: Path, dsn: str, run: Run) -> None:
+    """Its lock says so, and nothing was begun there."""
+
+    async def story() -> None:
+        descriptor = hold(source.parent)
+        with pytest.raises(StoreLocked):
+            await moved(source, dsn)
+        Path(f"/proc/self/fd/{descriptor}").exists()
+
+        os.close(descriptor)
+        assert await there(dsn, "SELECT to_regclass('meta')") == [(None,)]
+
+    run(story())
+
+
+def test_ids_from_times_to_come_have_their_weeks(tmp_path: Path, dsn: str, run: Run) -> None:
+    """A clock that was wrong for a while leaves such ids; nothing before or behind them is in the way."""
+    file = tmp_path / "homing.db"
+    connection = empty(file)
+    ids = [(NOW_MS + years * 365 * DAY_MS).to_bytes(6, "big") + bytes(10) for years in (-50, 0, 1, 20, 60)]
+    connection.executemany("INSERT INTO message VALUES (?, 1, NULL, x'7b7d', 0, 0)", [(one,) for one in ids])
+    connection.executemany(
+        "INSERT INTO event VALUES (?, 1, 1, 0, ?)", [(one + b"\0\0", n) for n, one in enumerate(ids)]
+    )
+    connection.close()
+
+    async def story() -> None:
+        assert (await moved(file, dsn, batch_rows=2)).is_whole
+        assert {row[0] for row in await there(dsn, "SELECT id FROM message")} == set(ids)
+
+    run(story())
+
+
+def test_what_was_to_be_done_is_done_there_and_the_feed_goes_on(tmp_path: Path, dsn: str, run: Run) -> None:
+    """Lanes with their tries, held or waiting; places in the feed and instants lead where they led; new events come behind."""
+    file = tmp_path / "homing.db"
+    clock = StillClock()
+    clock.ms = NOW_MS
+
+    async def story() -> None:
+        store = await SqliteStore.open(str(file), clock=clock, key_id="")
+        town = await build_town(store, secret=b"")
+        keys = []
+        for _ in range(12):
+            clock.ms += 60_000
+            keys.append(await post(store, town.app, "Ann"))
+        retry = settled(keys[0], town.endpoint.id, 1, Verdict.RETRY, retry_at_ms=clock.ms + 5_000)
+        await settle(store, retry)
+        await settle(store, settled(keys[1], town.endpoint.id, 1))
+        phone = incoming(store, town, keys[3][:8] + bytes(8))
+        await store.commit(Batch(incomings=[phone]))
+        feed = await store.feed(None, 0, 1_000, incoming=True)
+        instants = [
+            NOW_MS - 1,
+            NOW_MS + 60_000,
+            NOW_MS + 200_000,
+            clock.ms,
+            clock.ms + 1,
+            clock.ms + DAY_MS,
+        ]
+        sinces = [await store.feed_since(at_ms) for at_ms in instants]
+        inbox, view = await store.inbox(town.ann, 0, 100), await store.message(keys[1][:16])
+        store_id, epoch = store.store_id, store.epoch
+        await store.close()
+        done = await move(file, "", dsn, "there", silent)
+        assert done.is_whole
+        shared = await PostgresStore.open(dsn, clock=clock, feed_lag_ms=0, beats=False)
+        assert (shared.store_id, shared.epoch) == (store_id, epoch + 1)
+        again = await shared.feed(None, 0, 1_000, incoming=True)
+        assert again.items == feed.items
+        for item in feed.items:
+            page = await shared.feed(None, item.position, 3, incoming=True)
+            behind = [one for one in feed.items if one.position > item.position][:3]
+            assert list(page.items) == behind
+        assert [await shared.feed_since(at_ms) for at_ms in instants[:4]] == sinces[:4]
+        assert (await shared.inbox(town.ann, 0, 100), await shared.message(keys[1][:16])) == (inbox, view)
+        works = await shared.adopt_lanes((b"", 0), 100)
+        assert [bytes(work.key) for work in works] == [bytes(one) for one in keys[2:]]
+        clock.ms += 5_000
+        (late,) = (await shared.claim_lanes(town.endpoint.id, 100)).lanes
+        assert (late.key, late.tries) == (keys[0], 1)
+        new = await post(shared, town.app, "Ann")
+        clock.ms += 5_000
+        page = await shared.feed(None, feed.last, 10, incoming=True)
+        assert [item.key for item in page.items] == [new]
+        assert await shared.feed_since(clock.ms - 5_000) < page.items[0].position
+        assert await shared.feed_since(clock.ms - 5_000) >= feed.last
+        await shared.close()
+
+    run(story())
+
+
+def test_a_move_can_be_taken_back(tmp_path: Path, postgres: Server, run: Run) -> None:
+    """The old store is another one then, behind every position there; and can be moved again, to a new database."""
+    file = tmp_path / "homing.db"
+    clock = StillClock()
+    clock.ms = NOW_MS
+
+    async def story() -> None:
+        first, second = postgres.create(), postgres.create()
+        try:
+            store = await SqliteStore.open(str(file), clock=clock, key_id="")
+            town = await build_town(store, secret=b"")
+            await post(store, town.app, "Ann")
+            before = store.store_id
+            await store.close()
+            assert reopen(file) is None
+            assert (await move(file, "", postgres.dsn(first), "there", silent)).is_whole
+            with pytest.raises(StoreMoved):
+                await SqliteStore.open(str(file), clock=clock, key_id="")
+            shared = await PostgresStore.open(postgres.dsn(first), feed_lag_ms=0, beats=False)
+            await post(shared, town.app, "Ann")
+            given = await shared.feed_head()
+            await shared.close()
+            assert reopen(file) == "there"
+            store = await SqliteStore.open(str(file), clock=clock, key_id="")
+            assert store.store_id != before
+            await post(store, town.app, "Ann")
+            assert await store.feed_head() > given
+            await store.close()
+            with pytest.raises(PlaceTaken):
+                await move(file, "", postgres.dsn(first), "there", silent)
+            assert (await move(file, "", postgres.dsn(second), "there", silent)).is_whole
+        finally:
+            postgres.drop(first)
+            postgres.drop(second)
+
+    run(story())
