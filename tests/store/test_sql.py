@@ -35,7 +35,7 @@ def test_blocks_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("file", "own"),
     [
-        ("archive", {"first_accept_from", "first_from", "oldest_transaction"}),
+        ("archive", {"oldest_transaction"}),
         ("operations", set[str]()),
         ("registry", set[str]()),
         ("replays", {"drop_dead", "redeem", "replay_lane"}),

@@ -84,8 +84,14 @@ async def move(path: Path, key_id: str, dsn: str, to: str, tell: Tell, batch_row
                 await target.open_to_nodes()
                 return moved
             for one in moved.compared:
-                if not one.is_equal and one.table in source.shapes:
-                    moved.differences.extend(await differences(source, connection, source.shapes[one.table]))
+                shape = source.shapes.get(one.table)
+                if one.is_equal:
+                    continue
+                if shape is None:
+                    odd = sorted({row[0] for row in {*source.meta()} ^ {*await target.meta()}})
+                    moved.differences.extend(Difference("meta", name, "other there") for name in odd)
+                else:
+                    moved.differences.extend(await differences(source, connection, shape))
             return moved
 
 

@@ -136,6 +136,7 @@ class Source:
         found: list[tuple[str, int | None, str | None, bytes | None]] = []
         for name, known in META.items():
             value: Any = schema.get(self._connection, name)
+            value = known.default if value is None else value
             if value is not None:
                 parts = {"number": None, "words": None, "place": None, known.kind: value}
                 found.append((known.name, parts["number"], parts["words"], parts["place"]))

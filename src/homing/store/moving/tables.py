@@ -38,13 +38,15 @@ class Known(NamedTuple):
 
     name: str
     kind: Kind
+    default: int | None = None
+    """What stands there for nothing here."""
 
 
 META: Final[Mapping[str, Known]] = {
     "store_id": Known("store_id", "words"),  # devices keep their place
     "key_id": Known("key_id", "words"),
-    "epoch": Known("epoch", "number"),  # what the last process held is a dead node's
-    "highest_app": Known("highest_app", "number"),
+    "epoch": Known("epoch", "number", 0),  # what the last process held is a dead node's
+    "highest_app": Known("highest_app", "number", 0),
     "position": Known(EMBEDDED, "number"),  # up to where the feed is numbered by ones
     "pruned_attempts": Known("pruned_attempts", "number"),
     "pruned_failures": Known("pruned_failures", "number"),
