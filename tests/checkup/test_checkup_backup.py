@@ -6,7 +6,7 @@ import pytest
 from tests.checkup.site import Site
 
 from homing.checkup.item import State
-from homing.store.sqlite.manifest import NOTE, Note, write
+from homing.store.backups import NOTE, Note, write
 
 
 def test_without_a_store_there_is_nothing_to_back_up(site: Site) -> None:

@@ -14,11 +14,13 @@ from tests.store.fakes import StillClock
 from tests.store.ledger import build_town, post, told
 
 from homing.errors import BackupDamaged, NoSuchStore, PlaceTaken, SchemaTooNew, StoreLocked, Unavailable
+from homing.store import backups
+from homing.store.backups import Note
 from homing.store.sql import load
-from homing.store.sqlite import SqliteStore, database, manifest
+from homing.store.sqlite import SqliteStore, database
 from homing.store.sqlite.backup import STEP_PAGES, make, remember
 from homing.store.sqlite.directory import hold
-from homing.store.sqlite.manifest import Facts, Manifest, Note
+from homing.store.sqlite.manifest import Facts, Manifest
 from homing.store.sqlite.restore import POSITIONS_SKIPPED, restore, verify
 
 KEY_ID = "0123456789abcdef"
@@ -123,7 +125,7 @@ def test_a_backup_holds_two_files_for_nobody_else(copy: Path) -> None:
     assert oct(copy.stat().st_mode & 0o777) == "0o700"
     assert [one.name for one in copy.parent.iterdir() if one.name.startswith(".")] == []
     said = Manifest.read(copy)
-    assert said.sha256 == manifest.digest(copy / "homing.db")
+    assert said.sha256 == backups.digest(copy / "homing.db")
     assert said.size_bytes == (copy / "homing.db").stat().st_size
 
 
@@ -165,7 +167,7 @@ def test_a_backup_without_room_is_refused_before_it_begins(
     copy: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk would stop the server's own work: what a server needs free is not taken, neither by a restore."""
-    monkeypatch.setattr(manifest, "KEPT_FREE_BYTES", 2**60)
+    monkeypatch.setattr(backups, "KEPT_FREE_BYTES", 2**60)
     with pytest.raises(Unavailable, match="MiB are needed"):
         make(data / "homing.db", tmp_path / "second", rested)
     with pytest.raises(Unavailable, match="MiB are needed"):

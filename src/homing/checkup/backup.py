@@ -5,7 +5,7 @@ from typing import Final
 from homing.checkup.case import Case
 from homing.checkup.item import Finding, Item, State, item
 from homing.checkup.wording import moment, span
-from homing.store.sqlite.manifest import Note
+from homing.store.backups import Note
 
 OLD_S: Final = 2 * 86_400
 """A daily backup that failed once is noticed."""

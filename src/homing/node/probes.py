@@ -6,9 +6,9 @@ from homing.callbacks.courier import Courier
 from homing.clock import Clock
 from homing.engine import Engine
 from homing.gateway.server import Gateway
+from homing.store.backups import Note
 from homing.store.port import Store
 from homing.store.sqlite import SqliteStore
-from homing.store.sqlite.manifest import Note
 from homing.telemetry.metrics import Counters
 
 Probed = dict[tuple[str, ...], float]

@@ -5,8 +5,6 @@ the log grows by what is written meanwhile; commits, questions and checkpoints o
 """
 
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,9 +14,10 @@ from urllib.parse import quote
 
 import apsw
 
-from homing.errors import NoSuchStore, PlaceTaken, Unavailable
-from homing.store.sqlite.directory import DATABASE, sync
-from homing.store.sqlite.manifest import NOTE, Manifest, Note, room_for, write
+from homing.errors import NoSuchStore, Unavailable
+from homing.store.backups import Note, drafted, refuse_taken, room_for
+from homing.store.sqlite.directory import DATABASE
+from homing.store.sqlite.manifest import Manifest
 
 STEP_PAGES: Final = 1_024
 """Copied in one go, 4 MiB; then it is synced, so that a server's syncs never wait for much of ours."""
@@ -33,41 +32,20 @@ def make(store: Path, to: Path, rest: Rest = time.sleep) -> Manifest:
     """
     if not store.is_file() or not store.stat().st_size:
         raise NoSuchStore(f"there is no store at {store}")
-    if os.path.lexists(to):
-        raise PlaceTaken(f"{to} exists; nothing is ever overwritten")
+    refuse_taken(to)
     to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = Path(f"{store}-wal")
     room_for(store.stat().st_size + (log.stat().st_size if log.exists() else 0), to.parent)
-    draft = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
-    draft.mkdir(mode=0o700)
-    try:
+    with drafted(to) as draft:
         made_at_ms = _copy(store, draft / DATABASE, rest)
         manifest = Manifest.of(draft / DATABASE, made_at_ms)
         manifest.write(draft)
-        _rename(draft, to)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    sync(to.parent)
     return manifest
 
 
 def remember(data: Path, to: Path, manifest: Manifest) -> bool:
     """Note in the data directory that there is a backup, for `homing check` and the metrics; False where it refuses."""
-    try:
-        write(data / NOTE, Note(manifest.made_at, str(to.absolute()), manifest.sha256))
-    except OSError:
-        return False
-    return True
-
-
-def _rename(draft: Path, to: Path) -> None:
-    try:
-        draft.rename(to)  # a directory replaces nothing but an empty one
-    except OSError as error:
-        if os.path.lexists(to):
-            raise PlaceTaken(f"{to} was made meanwhile; nothing is ever overwritten") from error
-        raise
+    return Note(manifest.made_at, str(to.absolute()), manifest.sha256).write(data)
 
 
 def _copy(store: Path, target: Path, rest: Rest) -> int:

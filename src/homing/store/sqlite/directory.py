@@ -21,12 +21,3 @@ def hold(directory: Path) -> int:
         os.close(descriptor)
         raise StoreLocked(f"another process is using the data directory {directory}") from error
     return descriptor
-
-
-def sync(path: Path) -> None:
-    """Return when a file's content, or a directory's names, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,5 @@
-"""What a backup says of itself, and what a data directory remembers of its last one."""
+"""What a backup of the embedded store says of itself."""
 
-import hashlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
@@ -11,18 +9,14 @@ import apsw
 import msgspec
 
 from homing import __version__
-from homing.errors import BackupDamaged, NoSuchStore, Unavailable
+from homing.errors import BackupDamaged, NoSuchStore
+from homing.store.backups import MANIFEST, digest, read_manifest, write
 from homing.store.sql import load
-from homing.store.sqlite.directory import DATABASE, sync
+from homing.store.sqlite.directory import DATABASE
 from homing.store.sqlite.rows import fetch
 
 _SQL: Final = load("sqlite", "backup")
 _META: Final = load("sqlite", "meta")
-
-MANIFEST: Final = "manifest.json"
-NOTE: Final = "last-backup.json"
-KEPT_FREE_BYTES: Final = 512 * 2**20
-"""Below this a server on the same disk would accept no message."""
 
 
 class Facts(NamedTuple):
@@ -94,53 +88,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
     @classmethod
     def read(cls, backup: Path) -> Self:
         """Read a backup's; `NoSuchStore` without one, `BackupDamaged` for one that is none."""
-        file = backup / MANIFEST
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=cls)
-        except (FileNotFoundError, NotADirectoryError):
-            raise NoSuchStore(f"{backup} is no backup: it has no {MANIFEST}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackupDamaged(f"{file} is no manifest that this Homing knows: {error}") from error
+        return read_manifest(backup, cls)
 
     def write(self, backup: Path) -> None:
         """Write it into a backup; it is on disk when this returns."""
         write(backup / MANIFEST, self)
-
-
-class Note(msgspec.Struct, frozen=True, rename="camel"):
-    """What a data directory remembers of its last backup."""
-
-    at: datetime
-    to: str
-    sha256: str
-
-    @classmethod
-    def read(cls, data: Path) -> Self | None:
-        """Read it; None when no backup was ever made, or nobody can tell."""
-        try:
-            return msgspec.json.decode((data / NOTE).read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return None
-
-    def age_s(self, now_ms: int) -> float:
-        """Return how old the backup is, never less than nothing."""
-        return max(0.0, now_ms / 1000 - self.at.timestamp())
-
-
-def write(file: Path, value: msgspec.Struct) -> None:
-    """Write a file of JSON whole or not at all, over an older one; it is on disk when this returns."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-    draft.chmod(0o600)
-    sync(draft)
-    draft.replace(file)
-    sync(file.parent)
-
-
-def digest(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def database_of(backup: Path) -> Path:
@@ -149,13 +101,3 @@ def database_of(backup: Path) -> Path:
     if not file.is_file():
         raise BackupDamaged(f"{backup} has no {DATABASE}")
     return file
-
-
-def room_for(count: int, folder: Path) -> None:
-    """Raise `Unavailable` where a file system has not room for so many bytes and what a server wants kept free."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
-    if free < count + KEPT_FREE_BYTES:
-        raise Unavailable(
-            f"{folder} has {free / 2**20:,.0f} MiB free; {(count + KEPT_FREE_BYTES) / 2**20:,.0f} MiB are needed"
-        )

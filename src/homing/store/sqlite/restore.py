@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 import apsw
 
 from homing.errors import BackupDamaged, PlaceTaken, SchemaTooNew
+from homing.store.backups import digest, room_for, sync
 from homing.store.sql import load
 from homing.store.sqlite import SCHEMA
 from homing.store.sqlite.another import make_another
-from homing.store.sqlite.directory import DATABASE, LOCK, hold, sync
-from homing.store.sqlite.manifest import Facts, Manifest, closed_file, database_of, digest, room_for
+from homing.store.sqlite.directory import DATABASE, LOCK, hold
+from homing.store.sqlite.manifest import Facts, Manifest, closed_file, database_of
 
 _SQL: Final = load("sqlite", "backup")
 _DRAFT: Final = "homing.db.restoring"
