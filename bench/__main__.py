@@ -24,7 +24,8 @@ from bench import parts
 from bench.growth import growth
 from bench.isolation import isolation
 from bench.recovery import recovery
-from bench.sizes import Figure, Part, Place, Sizes
+from bench.shared import nodes, on_postgres
+from bench.sizes import Figure, Home, Part, Place, Sizes
 
 Row = dict[str, Any]
 
@@ -33,10 +34,10 @@ def fresh(part: Callable[[Sizes, Place], Awaitable[list[Figure]]]) -> Part:
     """A part whose stores are new ones, each in a directory of its own."""
 
     def in_folder(sizes: Sizes, folder: Path) -> Awaitable[list[Figure]]:
-        def place(name: str) -> Path:
+        def place(name: str) -> Home:
             data = folder / name
             data.mkdir(exist_ok=True)
-            return data
+            return Home(data)
 
         return part(sizes, place)
 
@@ -52,13 +53,19 @@ PARTS: dict[str, Part] = {
     "P6": growth,
     "P9": fresh(parts.start),
     "P10": recovery,
+    "P8": nodes,
+    "P8/P1": on_postgres(parts.drain),
+    "P8/P2": on_postgres(parts.accept),
+    "P8/P4": on_postgres(parts.latency),
 }
 
 
 def main() -> int:
     """Run the parts that were asked for and print what they measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="P1 P2 …", help="which goals; all when none is named")
+    parser.add_argument(
+        "parts", nargs="*", metavar="P1 P2 …", help="which goals; all when none is named; P8 is PostgreSQL"
+    )
     parser.add_argument("--smoke", action="store_true", help="one short run of each")
     parser.add_argument("--runs", type=int, help="how many runs each figure is the median of")
     parser.add_argument("--json", type=Path, help="write the figures there too")
@@ -67,10 +74,10 @@ def main() -> int:
     runs = options.runs or (1 if options.smoke else 3)
     sizes = Sizes.smoke() if options.smoke else Sizes()
     print(machine(), flush=True)
-    print(f"{'id':5}{'what':74}{'goal':>14}{'median':>12}  all runs", flush=True)
+    print(f"{'id':7}{'what':74}{'goal':>14}{'median':>12}  all runs", flush=True)
     rows: list[Row] = []
     for name, part in PARTS.items():
-        if options.parts and name not in options.parts:
+        if options.parts and not {name, name.partition("/")[0]} & set(options.parts):
             continue
         rows += asyncio_run(measure(name, part, sizes, runs))
     if options.json:
@@ -97,7 +104,7 @@ async def measure(
         row.pop("pair", None)
         row["value"] = statistics.median(row["runs"])
         shown = " ".join(number(value) for value in row["runs"])
-        print(f"{name:5}{row['what']:74}{row['goal']:>14}{number(row['value']):>12}  {shown}", flush=True)
+        print(f"{name:7}{row['what']:74}{row['goal']:>14}{number(row['value']):>12}  {shown}", flush=True)
     return list(taken.values())
 
 

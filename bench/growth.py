@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from bench import parts, stock
-from bench.sizes import Figure, Sizes, counted, figure
+from bench.sizes import Figure, Home, Sizes, counted, figure
 
 _FREE_SHARE = 0.4
 """Of the disk's free room that is left alone."""
@@ -21,14 +21,14 @@ async def growth(sizes: Sizes, folder: Path) -> list[Figure]:
     """P6: each figure of a full store in % of the empty store's: 100 is as good, less is worse, also for ms and µs."""
     full, stored = await _full(sizes)
 
-    def empty_place(name: str) -> Path:
+    def empty_place(name: str) -> Home:
         data = folder / name
         data.mkdir()
-        return data
+        return Home(data)
 
-    def full_place(_name: str) -> Path:
+    def full_place(_name: str) -> Home:
         stock.clear(full)
-        return full
+        return Home(full)
 
     figures = []
     for part in (parts.drain, parts.accept, parts.life, parts.latency):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.parts import all_created
 from bench.served import TOKEN, Served, free_port
-from bench.sizes import Figure, Sizes, figure
+from bench.sizes import Figure, Home, Sizes, figure
 from bench.subject import add_endpoint, add_user, settings_in, unsynced
 from bench.wire import NO_CONTENT, NOTHING, UNAVAILABLE, Load, Sink, now, percentile
 from homing.callbacks.limits import raise_open_files
@@ -86,7 +86,7 @@ async def _run(
         if number % len(urls) < counts[0]:
             began[f"ref{number}"] = now()
 
-    async with Served(data, free_port()) as served:
+    async with Served(Home(data), free_port()) as served:
         load = Load("127.0.0.1", served.port, TOKEN)
         start = now()
         await load.pace(64, sizes.neighbours_per_s, seconds, posted, sent)

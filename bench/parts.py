@@ -6,11 +6,10 @@ Where a store lies is the caller's word, for `bench.growth` runs them over a ful
 import asyncio
 import json
 import os
-from pathlib import Path
 
 from bench.certificates import loopback_tls
 from bench.served import TOKEN, Served, free_port
-from bench.sizes import Figure, Place, Sizes, figure, subject
+from bench.sizes import Figure, Home, Place, Sizes, figure, subject
 from bench.subject import USERS, fill, settings_in
 from bench.wire import Load, Sink, now, percentile
 
@@ -18,18 +17,22 @@ from bench.wire import Load, Sink, now, percentile
 async def drain(sizes: Sizes, place: Place) -> list[Figure]:
     """P1: callbacks per second from recorded events."""
     figures = []
-    for what, goal, count, delay_s in (
+    cases = (
         ("drain, 1 endpoint", "≥ 15,000", 1, 0.0),
         (f"drain, {sizes.endpoints} endpoints", "≥ 12,500", sizes.endpoints, 0.0),
         (f"drain, {sizes.slow_endpoints} endpoints of 100 ms", "≥ 8,000", sizes.slow_endpoints, sizes.slow_s),
-    ):
+    )
+    for what, goal, count, delay_s in cases[: sizes.drains]:
         measured = await _drain(Sink(delay_s), count, sizes.events, place(f"drain-{count}"))
         figures.append(figure(f"{what}: callbacks/s", goal, measured["per_s"]))
         if count == 1:
             figures.append(figure(f"{what}: CPU µs per callback", "≤ 65", measured["cpu_us"], "less"))
-    folder = place("drain-tls")
-    tls, ca = loopback_tls(folder)
-    measured = await _drain(Sink(tls=tls), 1, sizes.events, folder, ca)
+            figures += of_server(what, measured)
+    if sizes.drains <= len(cases):
+        return figures
+    home = place("drain-tls")
+    tls, ca = loopback_tls(home.data)
+    measured = await _drain(Sink(tls=tls), 1, sizes.events, home, ca)
     what = "drain, 1 endpoint over TLS"
     return [
         *figures,
@@ -38,16 +41,19 @@ async def drain(sizes: Sizes, place: Place) -> list[Figure]:
     ]
 
 
-async def _drain(sink: Sink, count: int, events: int, data: Path, ca: str | None = None) -> dict[str, float]:
+def of_server(what: str, measured: dict[str, float]) -> list[Figure]:
+    """What of the CPU was the database server's, where there is one."""
+    if "server_s" not in measured:
+        return []
+    spent_us = 1e6 * measured["server_s"] / measured["callbacks"]
+    return [figure(f"{what}: CPU µs per callback of the server", "≤ 40", spent_us, "less")]
+
+
+async def _drain(sink: Sink, count: int, events: int, home: Home, ca: str | None = None) -> dict[str, float]:
     await sink.listen(count)
-    order = {
-        "urls": [sink.url(index) for index in range(count)],
-        "events": events,
-        "data": str(data),
-        "ca": ca,
-    }
+    order = {"urls": [sink.url(index) for index in range(count)], "events": events, "ca": ca}
     before = os.times()
-    measured = await subject("drain", order)
+    measured = await subject("drain", home, order)
     after = os.times()
     sink.close()
     if sink.count < measured["callbacks"]:
@@ -73,9 +79,9 @@ def many(number: int) -> bytes:
 async def accept(sizes: Sizes, place: Place) -> list[Figure]:
     """P2: durable POSTs per second."""
     figures = []
-    data = place("alone")
-    await fill(settings_in(data), [], wakeable=False)
-    async with Served(data, free_port()) as served:
+    home = place("alone")
+    await fill(settings_in(home.data, home.url), [], wakeable=False)
+    async with Served(home, free_port()) as served:
         load = Load("127.0.0.1", served.port, TOKEN)
         rate = await load.flood(64, sizes.seconds, one)
         figures.append(figure("accept, no endpoint: messages/s at 64 connections", "≥ 9,000", rate))
@@ -85,9 +91,9 @@ async def accept(sizes: Sizes, place: Place) -> list[Figure]:
         all_created(load, bulk)
     sink = Sink()
     await sink.listen()
-    data = place("told")
-    await fill(settings_in(data), [sink.url()], wakeable=False)
-    async with Served(data, free_port()) as served:
+    home = place("told")
+    await fill(settings_in(home.data, home.url), [sink.url()], wakeable=False)
+    async with Served(home, free_port()) as served:
         load = Load("127.0.0.1", served.port, TOKEN)
         rate = await load.flood(64, sizes.seconds, one)
         backlog = load.answered - sink.count
@@ -111,9 +117,8 @@ async def life(sizes: Sizes, place: Place) -> list[Figure]:
     for at_once, goal in ((256, "≥ 3,200"), (64, "≥ 2,600")):
         sink = Sink()
         await sink.listen()
-        data = str(place(f"life-{at_once}"))
-        order = {"urls": [sink.url()], "open": at_once, "seconds": sizes.seconds, "data": data}
-        measured = await subject("life", order)
+        order = {"urls": [sink.url()], "open": at_once, "seconds": sizes.seconds}
+        measured = await subject("life", place(f"life-{at_once}"), order)
         sink.close()
         figures.append(
             figure(f"whole lives, {at_once} open: messages/s (4 callbacks each)", goal, measured["per_s"])
@@ -144,17 +149,25 @@ async def latency(sizes: Sizes, place: Place) -> list[Figure]:
 
         sink = Sink(seen=seen)
         await sink.listen()
-        data = place(f"at-{rate}")
-        await fill(settings_in(data), [sink.url()], wakeable=False)
-        async with Served(data, free_port()) as served:
+        home = place(f"at-{rate}")
+        await fill(settings_in(home.data, home.url), [sink.url()], wakeable=False)
+        async with Served(home, free_port()) as served:
             load = Load("127.0.0.1", served.port, TOKEN)
             await load.flood(8, 0.5, one)
             await asyncio.sleep(0.3)
             began.clear()
             took.clear()
             cpu_s, at = served.cpu_s(), now()
+            before = None if home.meter is None else home.meter.spent()
             kept = await load.pace(64, rate, sizes.seconds, one, sent)
-            share = (served.cpu_s() - cpu_s) / (now() - at)
+            took_s = now() - at
+            share = (served.cpu_s() - cpu_s) / took_s
+            if home.meter is not None and before is not None:
+                server_s = home.meter.spent().since(before).cpu_s
+                of_core = figure(
+                    f"share of a core the server took at {rate} messages/s", "", server_s / took_s, "less"
+                )
+                figures.append(of_core)
             await asyncio.sleep(0.3)
             all_created(load)
         sink.close()

@@ -8,7 +8,7 @@ import asyncio
 from pathlib import Path
 
 from bench.served import Served, free_port
-from bench.sizes import Figure, Sizes, counted, figure
+from bench.sizes import Figure, Home, Sizes, counted, figure
 from bench.stock import left_behind
 from bench.wire import Sink, now
 
@@ -30,13 +30,13 @@ async def recovery(sizes: Sizes, folder: Path) -> list[Figure]:
     await sink.listen(_ENDPOINTS)
     await left_behind(folder, [sink.url(index) for index in range(_ENDPOINTS)], sizes.owed)
     first = asyncio.get_running_loop().create_future()
-    async with Served(folder, free_port()) as killed:
+    async with Served(Home(folder), free_port()) as killed:
         await asyncio.wait_for(first, _PATIENCE_S)
         await asyncio.sleep(min(_AT_WORK_S, sizes.seconds / 2))
         await killed.kill()
     await asyncio.sleep(0.2)
     first = asyncio.get_running_loop().create_future()
-    async with Served(folder, free_port()) as served:
+    async with Served(Home(folder), free_port()) as served:
         took_s = await asyncio.wait_for(first, _PATIENCE_S) - served.began
         before = sink.count
         await asyncio.sleep(min(_AFTER_S, sizes.seconds))

@@ -9,17 +9,19 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from bench.sizes import Home
+
 TOKEN = "bench-" + "0123456789abcdef" * 2
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Served:
-    """One server process over a data directory; use as ``async with``."""
+    """One server process in a home; use as ``async with``."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, home: Home, port: int) -> None:
         self.port = port
-        self._data = data
+        self._home = home
         self._process: asyncio.subprocess.Process
         self.began = 0.0
         """When the process was started (`bench.wire.now`)."""
@@ -32,10 +34,15 @@ class Served:
             "HOMING_ADMIN_TOKEN": TOKEN,
             "HOMING_CALLBACKS__ALLOW": '["127.0.0.0/8"]',
             "HOMING_TELEMETRY__LOG_LEVEL": "error",
+            "HOMING_SECURITY__MASTER_KEY_FILE": str(self._home.data / "master.key"),
         }
+        where = ["--data", str(self._home.data)]
+        if self._home.url:
+            environment["HOMING_STORE__URL"] = self._home.url
+            where = []
         self.began = time.perf_counter()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "homing", "serve", "--data", str(self._data),
+            sys.executable, "-m", "homing", "serve", *where,
             "--listen", f"127.0.0.1:{self.port}",
             env=environment, stdout=asyncio.subprocess.DEVNULL,
             preexec_fn=lambda: os.sched_setaffinity(0, {0}),

@@ -21,7 +21,7 @@ from homing.lifecycle.dispatch import Read, Received
 from homing.model import DispatchKey, EndpointOptions, dispatch_key
 from homing.store.batch import Attempt, Batch, Occurrence, Settle, Verdict
 from homing.store.changes import CreateApp
-from homing.store.sqlite import SqliteStore
+from homing.store.port import Store
 
 BYTES_PER_MESSAGE = 900
 """What a whole life takes in the file, indexes included, with some to spare."""
@@ -100,7 +100,7 @@ def clear(data: Path) -> None:
     connection.close()
 
 
-async def _life(store: SqliteStore) -> DispatchKey:
+async def _life(store: Store) -> DispatchKey:
     """One message that is read, with every event told."""
     accept = message(0)
     key = dispatch_key(accept.message_id, 0)
@@ -114,7 +114,7 @@ async def _life(store: SqliteStore) -> DispatchKey:
     return key
 
 
-async def _failed(store: SqliteStore) -> DispatchKey:
+async def _failed(store: Store) -> DispatchKey:
     """One message whose first callback failed."""
     accept = msgspec.structs.replace(message(0), app=2)
     key = dispatch_key(accept.message_id, 0)

@@ -116,14 +116,15 @@ class Server:
 
     # -- its life -----------------------------------------------------------------------------------------------------
 
-    def initialise(self) -> None:
-        """Make the data. Nothing is synchronised for it: it is not what a test counts on to last."""
+    def initialise(self, *options: str) -> None:
+        """Make the data; `options` are initdb's. Nothing is synchronised for it: it is not what a test counts on to last."""
         secret = self.home.write("password", self.password)
         self.home.run(
             "initdb",
             *("--pgdata", str(self.home.data), "--username", SUPERUSER, "--pwfile", str(secret)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--no-sync", "--no-instructions", "--wal-segsize", "1"),
+            *options,
         )
         secret.unlink()
 
