@@ -3,13 +3,14 @@
 It counts what it is asked by ``pg_stat_statements``, which both an installed PostgreSQL and the tools' wheel bring.
 """
 
+import contextlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import asyncpg
+import psutil
 from tests.postgres.server import Server
 
 from bench.served import TOKEN
@@ -24,12 +25,12 @@ SETTINGS: dict[str, str | int | bool] = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 """Beside the defaults: fsync, full_page_writes and synchronous_commit are on."""
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SPENT = """
-SELECT json_build_array(sum(s.calls), sum(s.rows), coalesce(sum(s.calls) FILTER (WHERE s.query = 'COMMIT'), 0),
+SELECT json_build_array(sum(s.calls), coalesce(sum(s.calls) FILTER (WHERE s.query = 'COMMIT'), 0),
   sum(s.wal_bytes))::text
 FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = $1
 """
+_ROWS = "SELECT tup_inserted + tup_updated + tup_deleted FROM pg_stat_database WHERE datname = $1"
 _MORE_USERS = """
 INSERT INTO recipient(app, folded, identifier, password_hash, wakeable, created_at)
 SELECT r.app, 'user' || n, 'user' || n, r.password_hash, r.wakeable, r.created_at
@@ -97,21 +98,20 @@ class Asked:
 
     def spent(self) -> Spent:
         """Read the counters; what reading costs the server is in the next reading."""
-        statements, rows, commits, log_bytes = json.loads(self._server.ask(_SPENT, self._database))
-        return Spent(_cpu_s(self._server.pid), statements or 0, rows or 0, commits, log_bytes or 0)
+        statements, commits, log_bytes = json.loads(self._server.ask(_SPENT, self._database))
+        return Spent(_cpu_s(self._server.pid), statements or 0, commits, log_bytes or 0)
+
+    def rows_written(self) -> float:
+        """Since it was made; a session counts its own at its end, if not before."""
+        return float(self._server.ask(_ROWS, self._database))
 
 
 def _cpu_s(first: int) -> float:
-    """The CPU of a server so far: of its first process, of those it has, and of those it had."""
-    ticks = 0
-    for path in (Path(f"/proc/{first}/stat"), *Path("/proc").glob("[0-9]*/stat")):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile: its parent has counted it
-        is_first = path.parent.name == str(first)
-        if is_first and not ticks:
-            ticks = sum(int(field) for field in fields[11:15])
-        elif int(fields[1]) == first:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS_PER_S
+    """The CPU of a server so far: of its first process, of those it had, and of those it has."""
+    process = psutil.Process(first)
+    user, system, of_former_user, of_former_system, *_ = process.cpu_times()
+    spent_s: float = user + system + of_former_user + of_former_system
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker of autovacuum that just ended
+            spent_s += sum(child.cpu_times()[:2])
+    return spent_s

@@ -43,6 +43,7 @@ async def _lives(sizes: Sizes, count: int, at_once: int) -> list[Figure]:
     spent = home.meter.spent().since(before)
     for one in subjects:
         await one.end()
+    rows = home.meter.rows_written()
     sink.close()
     callbacks = sum(one["callbacks"] for one in measured)
     if sink.count < callbacks:
@@ -58,7 +59,7 @@ async def _lives(sizes: Sizes, count: int, at_once: int) -> list[Figure]:
         figure(f"{what}: callbacks per commit", "", callbacks / spent.commits),
         figure(f"{what}: statements per commit, its own among them", "", spent.statements / spent.commits, "less"),
         figure(f"{what}: statements per callback", "", spent.statements / callbacks, "less"),
-        figure(f"{what}: rows per callback", "", spent.rows / callbacks, "less"),
+        figure(f"{what}: rows written per callback", "", rows / callbacks, "less"),
         figure(f"{what}: bytes of log per callback", "", spent.log_bytes / callbacks, "less"),
     ]  # fmt: skip
 

@@ -15,7 +15,6 @@ class Spent(NamedTuple):
 
     cpu_s: float
     statements: float
-    rows: float
     commits: float
     log_bytes: float
 
@@ -29,6 +28,10 @@ class Meter(Protocol):
 
     def spent(self) -> Spent:
         """So much since it was started."""
+        ...
+
+    def rows_written(self) -> float:
+        """Rows inserted, updated and deleted in this database; not all of them before its nodes have left."""
         ...
 
 
@@ -124,12 +127,14 @@ class Subject:
         self._process.stdin.write(b"go\n")
 
     async def measured(self) -> dict[str, float]:
-        """What it measured; it may still be closing its store."""
+        """What it measured; its store is still open."""
         return await self._said()
 
     async def end(self) -> None:
-        """Wait until it is gone."""
-        await self._process.communicate()
+        """Let it close its store, and wait until it is gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
         self._check()
 
     async def _said(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The process that is measured: a whole node on core 0, driven from inside where PERFORMANCE goals leave HTTP out.
 
-``python -m bench.subject drain|life JSON`` prints one JSON line when it is ready, waits for a line, and prints one with
-what it measured. The store is a real file, or database, with every commit synced; callbacks go to the sink the caller names.
+``python -m bench.subject drain|life JSON`` prints one JSON line when it is ready, waits for a line, prints one with what it
+measured, and waits again before it closes its store. The store is a real file, or database, with every commit synced; callbacks go to the sink the caller names.
 """
 
 import asyncio
@@ -162,9 +162,10 @@ def cpu_s() -> float:
     return times.user + times.system
 
 
-def tell(measured: dict[str, float]) -> None:
-    """Say what was measured."""
+async def tell(measured: dict[str, float]) -> None:
+    """Say what was measured, and wait until whoever reads a server's counters has done so."""
     print(json.dumps(measured), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
 
 
 async def quiet(node: Node) -> None:
@@ -190,7 +191,7 @@ async def drain(order: dict[str, Any], settings: Settings) -> None:
     await quiet(node)
     took, spent = time.perf_counter() - began, cpu_s() - cpu
     told = messages * len(urls)
-    tell({"per_s": told / took, "cpu_us": spent / told * 1e6, "callbacks": told, "took_s": took})
+    await tell({"per_s": told / took, "cpu_us": spent / told * 1e6, "callbacks": told, "took_s": took})
     await node.close()
 
 
@@ -233,7 +234,9 @@ async def life(order: dict[str, Any], settings: Settings) -> None:
     await asyncio.gather(*(one(number) for number in range(order["open"])))
     await quiet(node)
     took, spent = time.perf_counter() - began, cpu_s() - cpu
-    tell({"per_s": lives / took, "cpu_us": spent / lives / 4 * 1e6, "callbacks": 4 * lives, "cpu_s": spent})
+    await tell(
+        {"per_s": lives / took, "cpu_us": spent / lives / 4 * 1e6, "callbacks": 4 * lives, "cpu_s": spent}
+    )
     await node.close()
 
 
