@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from tests.store.conftest import Run, needs_postgres
@@ -11,7 +12,7 @@ from tests.store.ledger import build_town, incoming, numbers, post
 from tests.store.steps import closing, node
 
 from homing.config import Role
-from homing.errors import Unavailable
+from homing.errors import CommitUnknown, Unavailable
 from homing.lifecycle.dispatch import Clock, Read, Received
 from homing.model import CommandKind, Endpoint, EndpointKind, FallbackSettings
 from homing.store.batch import Batch, CommandWork, Occurrence
@@ -184,6 +185,34 @@ def test_only_those_who_tell_callbacks_share_the_deadlines(
         clock.ms += 5_000
         assert (await front.outlook()).next_timer_ms == clock.ms
         assert sorted(await front.due_dispatches(99)) == keys
+
+    run(closing(story()))
+
+
+def test_of_a_commit_whose_outcome_is_unknown_others_are_told_to_look(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """Its work may be in the store, and whoever recorded it cannot name it."""
+
+    async def story() -> None:
+        front = await node(database, clock=clock, roles=FRONT)
+        back = await node(database, clock=clock, roles=BACK)
+        lanes, commands = heard(back), asyncio.Queue[int]()
+        await back.beat()
+        town = await build_town(front)
+        back.on_command(commands.put_nowait)
+        write = front._db.write
+
+        async def lost(work: Any) -> Any:
+            await write(work)
+            raise CommitUnknown("the connection was lost")
+
+        front._db.write = lost  # type: ignore[method-assign]
+        with pytest.raises(CommitUnknown):
+            await post(front, town.app, "Ann")
+        assert await lanes.get() == {town.endpoint.id: NOON_MS}
+        assert await commands.get() == 0
+        front._db.write = write  # type: ignore[method-assign]
 
     run(closing(story()))
 

@@ -26,7 +26,10 @@ class Charge(msgspec.Struct, frozen=True):
 
 def run_process() -> int:
     """Serve as one of several; every line of the log says which."""
-    charge = msgspec.json.decode(sys.stdin.buffer.readline(), type=Charge)
+    line = sys.stdin.buffer.readline()
+    if not line:  # the supervisor is no more
+        return ExitCode.DONE
+    charge = msgspec.json.decode(line, type=Charge)
     structlog.contextvars.bind_contextvars(process=charge.number)
     return run_node(charge.settings, number=charge.number, name=charge.name, stops=_when_left)
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from homing.clock import Clock
 from homing.config.settings import ROLES
-from homing.errors import HomingError
+from homing.errors import CommitUnknown, HomingError
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
 from homing.store.port import Claimed, ReplayStep, Retention
 from homing.store.postgres import claims, partitions, replays
@@ -122,6 +122,9 @@ class PostgresStore(PostgresNode, PostgresArchive):
             # No partition for these ids: the clock ran ahead of the upkeep, or was set.
             await self._db.write(lambda c: partitions.make(c, self.now_ms()))
             committed = await self._db.write(work)
+        except CommitUnknown:
+            self._doubt()
+            raise
         self._hint(committed)
         self._hand_over(committed)
         return committed

@@ -32,7 +32,10 @@ def channel(role: Role) -> str:
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):
-    """One notification: work of a role that is due then, and whose turn it is; lanes are named by their endpoints."""
+    """One notification: work of a role that is due then, and whose turn it is; lanes are named by their endpoints.
+
+    One of lanes that names no endpoint says that there may be some: whoever hears it looks into the store.
+    """
 
     turn: int
     due_ms: int
@@ -51,11 +54,16 @@ class Handovers:
     """What waits to be said, and who hears of what was; ``takers`` are the nodes that live and have a role, in order."""
 
     def __init__(
-        self, tell: Callable[[str, str], Awaitable[object]], takers: Callable[[Role], Sequence[int]]
+        self,
+        tell: Callable[[str, str], Awaitable[object]],
+        takers: Callable[[Role], Sequence[int]],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
-        """``tell(channel, payload)`` notifies; it may raise a `HomingError`, and is asked again."""
+        """``tell(channel, payload)`` notifies; it may raise a `HomingError`, and is asked again. ``look()`` looks for work."""
         self._tell = tell
         self._takers = takers
+        self._look = look
+        self._is_doubtful = False
         self._lanes: dict[int, int] = {}
         self._command_ms: int | None = None
         self._turn = 0
@@ -82,8 +90,13 @@ class Handovers:
             self._lanes[endpoint] = min(due_ms, self._lanes.get(endpoint, due_ms))
         if command_ms is not None:
             self._command_ms = command_ms if self._command_ms is None else min(command_ms, self._command_ms)
-        if self._telling is None and (self._lanes or self._command_ms is not None):
+        if self._telling is None and self._has_words():
             self._telling = asyncio.create_task(self._say_all(), name="handovers")
+
+    def doubt(self) -> None:
+        """Say that there may be work of both roles: whether a commit stored any is not known."""
+        self._is_doubtful = True
+        self.say({}, 0)
 
     def hear(self, role: Role, payload: str, epoch: int) -> None:
         """Take a notification: work for this node, whose epoch this is."""
@@ -91,7 +104,9 @@ class Handovers:
         for hear in self._on_handed:
             hear(role)
         due_ms = word.due_ms + word.wait_ms(epoch)
-        if role is Role.CALLBACKS:
+        if role is Role.CALLBACKS and not word.endpoints:
+            self._look()
+        elif role is Role.CALLBACKS:
             self.found(dict.fromkeys(word.endpoints, due_ms), None)
         else:
             self.found({}, due_ms)
@@ -114,19 +129,23 @@ class Handovers:
 
     async def _say_all(self) -> None:
         try:
-            while self._lanes or self._command_ms is not None:
-                lanes, command_ms = self._lanes, self._command_ms
-                self._lanes, self._command_ms = {}, None
+            while self._has_words():
+                lanes, command_ms, is_doubtful = self._lanes, self._command_ms, self._is_doubtful
+                self._lanes, self._command_ms, self._is_doubtful = {}, None, False
                 try:
-                    for word in _words(lanes):
+                    for word in [*_words(lanes), *([Word(0, 0)] if is_doubtful else [])]:
                         await self._say(Role.CALLBACKS, word)
                     if command_ms is not None:
                         await self._say(Role.CHANNELS, Word(0, command_ms))
                 except HomingError:
                     await asyncio.sleep(_AGAIN_S)
+                    self._is_doubtful = self._is_doubtful or is_doubtful
                     self.say(lanes, command_ms)
         finally:
             self._telling = None
+
+    def _has_words(self) -> bool:
+        return bool(self._lanes) or self._command_ms is not None or self._is_doubtful
 
     async def _say(self, role: Role, word: Word) -> None:
         takers = self._takers(role)

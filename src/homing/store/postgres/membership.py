@@ -30,6 +30,8 @@ from homing.telemetry import LogEvent, logger
 _MAINTENANCE_S: Final = 3_600.0
 _TOO_OLD: Final = 0.75
 """A term whose renewal is older than this share of it is not relied on to own anything new."""
+_TAKEN: Final = (Role.CALLBACKS, Role.CHANNELS)
+"""The roles that take up work which others stored."""
 _META: Final = load("postgres", "meta")
 _NODES: Final = load("postgres", "nodes")
 
@@ -65,7 +67,7 @@ class PostgresNode(PostgresRegistry):
         self._renewed_at_s = 0.0
         self._look_again_at_s: float | None = None
         self._linked: dict[int, bool] = {}
-        self._handovers = Handovers(self._tell_role, self._takers)
+        self._handovers = Handovers(self._tell_role, self._takers, self._look_soon)
         self._hearers: list[HearHint] = []
         self._lost: list[Callable[[], None]] = []
         self._orphaned: list[Callable[[], None]] = []
@@ -182,7 +184,7 @@ class PostgresNode(PostgresRegistry):
         """Take up what those that are no more held, and what they gave back."""
         self._has_orphans = True
         _call(self._orphaned)
-        self._spawn(self._look_for_work())
+        self._look_soon()
 
     async def upkeep(self) -> None:
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""
@@ -223,7 +225,7 @@ class PostgresNode(PostgresRegistry):
                 ear.terminate()
                 raise
             self._ear = ear
-            self._spawn(self._look_for_work())
+            self._look_soon()
             if links and len(self._known.live) > 1:
                 self._tell_hint(links, [])  # what was told while nobody listened
         return self._ear
@@ -260,7 +262,7 @@ class PostgresNode(PostgresRegistry):
 
     def _taken_roles(self) -> list[Role]:
         """The roles of this node for which other nodes may leave work."""
-        return [role for role in (Role.CALLBACKS, Role.CHANNELS) if role in self._roles]
+        return [role for role in _TAKEN if role in self._roles]
 
     def _takers(self, role: str) -> list[int]:
         return [epoch for epoch, roles in sorted(self._living.items()) if role in roles]
@@ -272,16 +274,23 @@ class PostgresNode(PostgresRegistry):
         if lanes or command_ms is not None:
             self._handovers.say(lanes, command_ms)
 
+    def _doubt(self) -> None:
+        """Whether a commit stored work for others is not known: have them look."""
+        if len(self._taken_roles()) < len(_TAKEN):
+            self._handovers.doubt()
+
     def _handed_over(self, role: Role, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         self._handovers.hear(role, str(payload), self._epoch)
 
     async def _tell_role(self, channel: str, payload: str) -> None:
         await self._db.fetch(_NODES["tell_role"], channel, payload)
 
+    def _look_soon(self) -> None:
+        if self._taken_roles():
+            self._spawn(self._look_for_work())
+
     async def _look_for_work(self) -> None:
         """What was handed over while nobody listened here, or given back by a node that stopped, is in the store."""
-        if not self._taken_roles():
-            return
         with contextlib.suppress(HomingError):  # else a sweep finds it
             outlook = await self._db.look(lambda c: claims.outlook(c, self._known))
             self._handovers.found(outlook.lanes_due, outlook.next_command_ms)
