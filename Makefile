@@ -47,7 +47,7 @@ format: $(DEV_READY) ## rewrite what can be rewritten safely
 	$(BIN)/ruff format .
 
 chaos: $(DEV_READY) ## the fault tests at acceptance sizes; takes its time
-	HOMING_CHAOS=full $(BIN)/python -m pytest tests/chaos -m chaos --timeout=3600 -v -s $(ARGS)
+	HOMING_CHAOS=full $(BIN)/python -m pytest tests/chaos tests/acceptance -m chaos --timeout=3600 -v -s $(ARGS)
 
 bench: $(DEV_READY) ## the figures of docs/performance.md
 	$(BIN)/python -m bench $(ARGS)
