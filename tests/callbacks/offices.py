@@ -27,7 +27,8 @@ class SharedOffice(Office):
     async def die(self) -> None:
         """End as a process that is killed, a term ago: nothing is given back."""
         self.sender.on_done = lambda _dones: None
-        self.courier._is_stopping = True
+        self.courier._is_stopping = self.courier._doctor._is_stopping = True
+        self.courier._leftovers.stop()
         await self.node._db.write(
             lambda c: c.execute(
                 "UPDATE node SET alive_until = clock_timestamp() WHERE epoch = $1", self.node.epoch

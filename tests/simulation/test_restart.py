@@ -8,9 +8,8 @@ import pytest
 from tests.simulation.scene import OK, REFUSED, Receiver, Scene, out_of_order, scene
 from tests.simulation.virtual import LoopClock, simulate
 
-from homing.callbacks.doctor import Doctor
 from homing.callbacks.health import FIRST_PROBE_MS, LAST_PROBE_MS, REST_AFTER
-from homing.store.changes import SetEndpointHealth
+from homing.callbacks.opinion import Opinion
 
 SWEEP_S = 3_600
 PEOPLE = 4
@@ -84,10 +83,6 @@ def test_a_rest_that_only_memory_knows_would_be_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Planted: the store is not told that an endpoint rests; after the start everything is tried at once."""
-
-    async def forget(self: Doctor, change: SetEndpointHealth) -> None:
-        await self._look()
-
-    monkeypatch.setattr(Doctor, "_tell", forget)
+    monkeypatch.setattr(Opinion, "say", lambda *_said: None)
     with pytest.raises(AssertionError, match="resting"):
         restart(tmp_path / "homing.db", is_crash=False)

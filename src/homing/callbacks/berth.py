@@ -48,8 +48,8 @@ class Berth:
     """One endpoint's lanes: those told for the first time in ``ready``, all others (retries, replays) in ``others``."""
 
     __slots__ = (
-        "_again", "_spent_ms", "ask_ms", "claiming", "due_ms", "endpoint", "health", "heard_ms", "held", "in_flight",
-        "interval_ms", "is_blocked", "is_disabling", "is_paused", "is_probing", "is_slowed",
+        "_again", "_spent_ms", "alive_ms", "ask_ms", "claiming", "due_ms", "endpoint", "health", "heard_ms", "held", "in_flight",
+        "interval_ms", "is_blocked", "is_disabling", "is_hearsay", "is_paused", "is_probing", "is_slowed",
         "others", "pace", "paused_until_ms", "ready",
     )  # fmt: skip
 
@@ -57,6 +57,10 @@ class Berth:
         self.endpoint = endpoint
         self.pace = Pace(most)
         self.health = Health()
+        self.alive_ms: int | None = None
+        """When it last proved to this node that it is alive."""
+        self.is_hearsay = False
+        """It rests because other nodes say so; this one has no failure of its own to show."""
         self.ready: deque[Lane] = deque()
         self.others: deque[Lane] = deque()
         self.held = 0

@@ -13,9 +13,10 @@ from homing.callbacks import shares
 from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
-from homing.callbacks.health import Turn
+from homing.callbacks.health import FIRST_PROBE_MS, LAST_PROBE_MS, Turn
 from homing.callbacks.lanes import Lanes
 from homing.callbacks.leftovers import Leftovers
+from homing.callbacks.opinion import Heard, Opinion
 from homing.callbacks.ports import Changes
 from homing.callbacks.verdict import Outcome, counts_against_endpoint
 from homing.clock import Clock
@@ -64,6 +65,7 @@ class Doctor:
         self._share = Share()
         self._busy = 0
         self._is_stopping = False
+        self._opinion = Opinion(changes, directory, clock, self._spawn, self._said)
 
     def is_quiet(self) -> bool:
         """Say whether nothing is on its way to or from the store."""
@@ -97,21 +99,24 @@ class Doctor:
         berth.is_paused = view.is_paused
         berth.limit_rate(shares.rate(self._share, view.rate_per_second), self._clock.now_ms())
         berth.pace.limit(shares.places(self._share, view.max_in_flight))
-        if view.is_resting and not berth.health.is_resting and not berth.in_flight and not berth.held:
-            now_ms = self._clock.now_ms()
-            berth.health.rest(now_ms, view.failing_since_ms or now_ms)
+        self._hear(berth)
         self._settle_down(berth)
 
     def changed(self, change: Change, value: object) -> None:
         """Hear of a change of the registry, after the directory did."""
-        if not isinstance(value, Endpoint) or isinstance(change, SetEndpointHealth):
+        if not isinstance(value, Endpoint):
             return
         berth = self._lanes.berths.get(value.id)
         if berth is None:
             view = self._directory.view(value.id)
-            if view is None or not view.is_paused:
+            if view is None or not (view.is_paused or view.is_resting):
                 return
             berth = self._lanes.berth(value.id)  # its new lanes are born free from now on
+        if isinstance(change, SetEndpointHealth):
+            self._hear(berth)
+            self._settle_down(berth)
+            self._kick()
+            return
         if isinstance(change, EnableEndpoint) or self._directory.view(value.id) is None:
             berth.health.answered()
         self.furnish(berth)
@@ -129,7 +134,11 @@ class Doctor:
     def share(self, share: Share) -> None:
         """Keep to another part of each endpoint's limits: nodes came or went."""
         self._share = share
+        now_ms = self._clock.now_ms()
         for berth in tuple(self._lanes.berths.values()):
+            if berth.health.is_resting and shares.has_turn(share, berth.endpoint):
+                berth.health.probe_at_ms = min(berth.health.probe_at_ms, now_ms + FIRST_PROBE_MS)
+                self._lanes.hear_due(berth, now_ms)
             self.furnish(berth)
             self._lanes.enter(berth)
         self._kick()
@@ -140,14 +149,16 @@ class Doctor:
         if ended is Outcome.OURS:
             return False
         if not counts_against_endpoint(ended):
+            berth.alive_ms = now_ms
             if health.answered() is Turn.WOKE:
                 self._wake(berth)
             return True
         was_resting = health.is_resting
+        berth.is_hearsay = False
         match health.failed(now_ms):
             case Turn.RESTS:
                 self._rest(berth, why)
-            case Turn.GIVEN_UP:
+            case Turn.GIVEN_UP if self._opinion.is_given_up(berth):
                 self.disable(berth, _FAILING_FOR_DAYS)
             case _:
                 pass
@@ -158,6 +169,7 @@ class Doctor:
         berth.is_probing = False
         if berth.health.is_resting:
             berth.health.probed(self._clock.now_ms())
+            self._leave_to_others(berth)
             self.due(berth)
 
     def pause(self, berth: Berth, until_ms: int) -> None:
@@ -201,15 +213,32 @@ class Doctor:
     def _rest(self, berth: Berth, why: str) -> None:
         reason = f"10 failures in a row, the last one: {why}"
         logger().warning(LogEvent.ENDPOINT_RESTING, endpoint=berth.endpoint, reason=reason)
+        self._leave_to_others(berth)
         self._settle_down(berth)
-        change = SetEndpointHealth(berth.endpoint, "resting", reason, berth.health.failing_since_ms)
-        self._spawn(self._tell(change, self._directory.hearers(berth.endpoint)))
+        self._opinion.say(berth, reason)
 
     def _wake(self, berth: Berth) -> None:
         logger().info(LogEvent.ENDPOINT_WOKE, endpoint=berth.endpoint)
         berth.pace.restart(_AFTER_REST)
         self._settle_down(berth)
-        self._spawn(self._tell(SetEndpointHealth(berth.endpoint, "active"), [berth.endpoint]))
+        self._opinion.say(berth)
+
+    def _hear(self, berth: Berth) -> None:
+        """Take in what other nodes say of an endpoint; whether lanes wait for it in the store they alone know."""
+        heard = self._opinion.hear(berth)
+        if heard is Heard.NOTHING:
+            return
+        if heard is Heard.RESTS:
+            self._leave_to_others(berth)
+        if heard is Heard.WOKE:
+            berth.pace.restart(_AFTER_REST)
+        self._lanes.hear_due(berth, self._clock.now_ms())
+
+    def _leave_to_others(self, berth: Berth) -> None:
+        """Ask seldom after an endpoint that rests while it is another node's turn, which may not reach it."""
+        if not shares.has_turn(self._share, berth.endpoint):
+            at_ms = self._clock.now_ms() + LAST_PROBE_MS
+            berth.health.probe_at_ms = max(berth.health.probe_at_ms, at_ms)
 
     def _unpause(self, berth: Berth, until_ms: int) -> None:
         if berth.paused_until_ms != until_ms:
@@ -261,13 +290,11 @@ class Doctor:
             await self._ledger.release(gone)
             self._leftovers.found({berth.endpoint: self._clock.now_ms()})
 
-    async def _tell(self, change: SetEndpointHealth, due: Sequence[int]) -> None:
-        """Have it stored, and have those endpoints looked after that have lanes in the store for it.
+    def _said(self, due: Sequence[int]) -> None:
+        """Look after those that have lanes in the store by what was said.
 
         Not by a look at all of them: a thousand may fall ill at once.
         """
-        with contextlib.suppress(HomingError):
-            await self._changes.apply(change)
         self._leftovers.found(dict.fromkeys(due, self._clock.now_ms()))
         self._kick()
 
