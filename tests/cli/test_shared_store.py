@@ -36,12 +36,20 @@ def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     assert "hidden" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("verb", "told"), [("check", "the embedded store"), ("backup copy", "a PostgreSQL is backed up")]
-)
+@pytest.mark.parametrize(("verb", "told"), [("check", "the embedded store")])
 def test_what_looks_at_files_says_that_there_are_none(tmp_path: Path, verb: str, told: str) -> None:
     """Of a node on a PostgreSQL these verbs know nothing yet."""
     given = {"HOMING_STORE__URL": AWAY, "HOMING_SECURITY__MASTER_KEY_FILE": key_in(tmp_path)}
     ended = run(tmp_path, *verb.split(), **given)
     assert ended.returncode == 2
     assert told in ended.stderr
+
+
+def test_a_database_that_is_away_is_not_backed_up(tmp_path: Path) -> None:
+    """5, in one line, and nothing is made."""
+    given = {"HOMING_STORE__URL": AWAY, "HOMING_SECURITY__MASTER_KEY_FILE": key_in(tmp_path)}
+    ended = run(tmp_path, "backup", "copy", **given)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (5, 1)
+    assert "the database cannot be used" in ended.stderr
+    assert "hidden" not in ended.stderr
+    assert not (tmp_path / "copy").exists()

@@ -1,17 +1,18 @@
 """The stores on which the contract suite runs: each test gets a fresh one of every kind."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.postgres.server import Server
-from tests.store import databases
+from tests.store import databases, later
 from tests.store.fakes import StillClock
 
+from homing.store import migrations, sql
 from homing.store.port import Store
-from homing.store.postgres import PostgresStore
+from homing.store.postgres import PostgresStore, schema
 from homing.store.sqlite import SqliteStore
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
@@ -47,6 +48,19 @@ def database(server: None) -> Iterator[str]:
 def dsn(postgres: Server, fresh_database: str) -> str:
     """The address of an empty database."""
     return postgres.dsn(fresh_database)
+
+
+@pytest.fixture
+def a_later_release(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of a schema on PostgreSQL that comes after today's."""
+    number = schema.SCHEMA + 1
+    load = sql.load
+
+    def with_one_more(store: str, file: str) -> Mapping[str, str]:
+        return {"migrate": later.NEXT} if file == f"schema_{number}" else load(store, file)
+
+    monkeypatch.setattr(migrations, "load", with_one_more)
+    return number
 
 
 def _opening(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> OpenStore:

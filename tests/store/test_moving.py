@@ -113,7 +113,10 @@ def test_everything_is_there_once(source: Path, dsn: str, run: Run, monkeypatch:
         assert numbers["epoch"] == META["epoch"]
         assert numbers["embedded_position"] == META["position"]
         weeks = dict(
-            map(tuple, await there(dsn, "SELECT tableoid::regclass::text, count(*) FROM message GROUP BY 1"))
+            map(
+                tuple,
+                await there(dsn, "SELECT tableoid::regclass::text, count(*) FROM message GROUP BY 1"),
+            )
         )
         first = partitions.bound(NOW_MS // partitions.WEEK_MS - 6)
         old = sum(key(n) < first for n in range(1, ROWS + 1))
@@ -255,7 +258,7 @@ def test_what_is_not_the_same_is_found(source: Path, dsn: str, run: Run, harm: s
     run(story())
 
 
-def test_only_an_empty_database_is_filled(source: Path, dsn: str, database: str, run: Run) -> None:
+def test_only_an_dsn_is_filled(source: Path, dsn: str, database: str, run: Run) -> None:
     """Not one with a store, nor with a table of that name, nor with another state's unfinished copy: nothing is touched."""
 
     async def story() -> None:

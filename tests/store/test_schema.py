@@ -1,48 +1,25 @@
 """The schema's steps: what a plan says of them, and that a store of the step before keeps what it held."""
 
-from collections.abc import Mapping
-
 import pytest
+from tests.store import later
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import build_town, post, told
 
 from homing.errors import SchemaTooNew, StoreMoved
-from homing.store import migrations, sql
+from homing.store import migrations
 from homing.store.migrations import pending
 from homing.store.postgres import PostgresStore, schema
 from homing.store.postgres.beside import beside
 
-NEXT = """-- Version 99: what a later release brings.
-CREATE TABLE later(id BIGINT PRIMARY KEY);
-CREATE INDEX later_id ON later(id);
-ALTER TABLE app ADD COLUMN later TEXT NOT NULL DEFAULT 'as before';
-UPDATE recipient SET wakeable = 0 WHERE wakeable < 0;
-CREATE INDEX lane_later ON lane(tries);
-CREATE FUNCTION later() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM dead; END $$;
-"""
-
 
 def test_a_step_says_what_it_changes() -> None:
     """Tables that were there and are altered, indexed or written; not what it makes, nor what a function does later."""
-    step = migrations._described(99, NEXT)
+    step = migrations._described(99, later.NEXT)
     assert step == (99, "what a later release brings", ("app", "recipient", "lane"))
     (second,) = pending("sqlite", 1, 2)
     assert second.tables == ("app", "endpoint", "dispatch", "lane", "attempt", "message", "event", "incoming")
     assert all(step.title for store in ("sqlite", "postgres") for step in pending(store, 0, 1))
-
-
-@pytest.fixture
-def a_later_release(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The number of a schema on PostgreSQL that comes after today's."""
-    number = schema.SCHEMA + 1
-    load = sql.load
-
-    def with_one_more(store: str, file: str) -> Mapping[str, str]:
-        return {"migrate": NEXT} if file == f"schema_{number}" else load(store, file)
-
-    monkeypatch.setattr(migrations, "load", with_one_more)
-    return number
 
 
 @needs_postgres
@@ -82,7 +59,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(
 ) -> None:
     """Its statements are one transaction: half of a step is none."""
     monkeypatch.setattr(schema, "SCHEMA", a_later_release)
-    monkeypatch.setitem(globals(), "NEXT", NEXT + "ALTER TABLE nowhere ADD COLUMN no TEXT;")
+    monkeypatch.setattr(later, "NEXT", later.NEXT + "ALTER TABLE nowhere ADD COLUMN no TEXT;")
 
     async def story() -> None:
         async with beside(database) as connection:

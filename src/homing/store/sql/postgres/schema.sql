@@ -8,6 +8,15 @@ SELECT count(*) FROM node WHERE alive_until > clock_timestamp();
 SELECT sum(greatest(reltuples, 0))::bigint, sum(pg_total_relation_size(oid))::bigint FROM pg_class
 WHERE oid = to_regclass($1::text) OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass($1::text));
 
+-- name: size_of_tables
+-- In bytes, without indexes, with what is dead.
+SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE oid = ANY(SELECT to_regclass(t) FROM unnest($1::text[]) AS t)
+OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY(SELECT to_regclass(t) FROM unnest($1::text[]) AS t));
+
+-- name: empty_meta
+-- What a new schema knows of itself gives way to what the copied one knew.
+DELETE FROM meta;
+
 -- name: content
 -- Those of the names that are taken in the schema in which our tables would be made.
 SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY($1::text[]) ORDER BY 1;
