@@ -4,14 +4,16 @@ import asyncio
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from tests.acceptance.served import Served, environment, made
+from tests.acceptance.test_two_nodes import shared
 from tests.acceptance.town import Town, town, until_told
+from tests.postgres.server import Server
 
 from homing.device import Device, Message
 
@@ -22,11 +24,11 @@ BEFORE = 40
 HEARD_S = 20.0
 
 
-async def homing(*words: str) -> str:
+async def homing(*words: str, **changes: str) -> str:
     """Run a verb as a process of its own and return what it printed; it must end with 0."""
     command = [sys.executable, "-m", "homing.cli", *words]
     ended = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, env=environment({}), check=False
+        subprocess.run, command, capture_output=True, text=True, env=environment(changes), check=False
     )
     assert ended.returncode == 0, ended.stderr
     return str(ended.stdout)
@@ -83,13 +85,56 @@ async def feed_end(http: httpx.AsyncClient) -> str:
             return place["cursor"]
 
 
-@pytest.mark.timeout(120)
-def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> None:
-    """All that was acknowledged before the backup is in it; devices get a new epoch and resume; callbacks go on."""
+async def followed(http: httpx.AsyncClient, cursor: str, wanted: str) -> set[str]:
+    """Follow the feed from a place until a message is in it; a shared store's feed ends seconds ago."""
+    async with asyncio.timeout(HEARD_S):
+        while True:
+            page = (await http.get("/1/events", params={"cursor": cursor, "limit": 200, "wait": 10})).json()
+            found = {one["messageId"] for one in page["items"]}
+            if wanted in found:
+                return found
+            cursor = str(page["cursor"])
 
-    async def story(first: Served, second: Served) -> None:
+
+class Sites(NamedTuple):
+    """Where the first node works, and where another is to: each with how the verbs are told of it."""
+
+    first: Served
+    second: Served
+    environment: dict[str, str]
+    source: tuple[str, ...]
+    into: str
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def sites(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sites]:
+    """Return two places for a node, of either store; no process is left there afterwards."""
+    if request.param == "sqlite":
+        first, second = Served(tmp_path / "first"), Served(tmp_path / "second")
+        made = Sites(first, second, {}, ("--data", str(first.data)), str(second.data))
+    else:
+        postgres: Server = request.getfixturevalue("postgres")
+        one, other = postgres.create(), postgres.create()
+        changes = shared(postgres.dsn(one), tmp_path)
+        elsewhere = changes | {"HOMING_STORE__URL": postgres.dsn(other)}
+        first = Served(tmp_path / "first", changes=changes)
+        second = Served(tmp_path / "second", changes=elsewhere)
+        made = Sites(first, second, changes, (), postgres.dsn(other))
+    try:
+        yield made
+    finally:
+        first.close()
+        second.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_backup_under_load_restored_elsewhere(sites: Sites, tmp_path: Path, run: Run) -> None:
+    """All that was acknowledged before the backup is in it; devices get a new epoch and resume; callbacks go on."""
+    first, second, _, source, into = sites
+
+    async def story() -> None:
         await first.ready()
-        copy, data = tmp_path / "copy", second.data
+        copy = tmp_path / "copy"
         async with town(first) as place:
             await place.user("ann")
             receiver = await place.receiver("json", "down")
@@ -105,15 +150,16 @@ def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> Non
             load = Load(place)
             await load.more(BEFORE)
             before = list(load.acknowledged)
-            await homing("backup", str(copy), "--data", str(first.data))
+            await homing("backup", str(copy), *source, **sites.environment)
             await load.more(BEFORE)
             await load.end()
             shown = [(await place.http.get(f"/1/messages/{one}")).json() for one in before[:3]]
             follower = await feed_end(place.http)
             first.kill()
 
-            await homing("restore", str(copy), "--verify", "--into", str(data))
-            shutil.copy2(first.data / "master.key", data / "master.key")
+            await homing("restore", str(copy), "--verify", "--into", into)
+            if source:
+                shutil.copy2(first.data / "master.key", second.data / "master.key")
             await receiver.becomes("ok")
             second.start()
             await second.ready()
@@ -136,8 +182,7 @@ def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> Non
                     one for one in await hear_all(phone, {fresh["messageId"]}) if one.id == fresh["messageId"]
                 ]
                 assert last.text == "after"
-                page = (await http.get("/1/events", params={"cursor": follower, "limit": 200})).json()
-                assert fresh["messageId"] in {one["messageId"] for one in page["items"]}
+                assert fresh["messageId"] in await followed(http, follower, fresh["messageId"])
                 await phone.go_offline()
 
                 # It rested when the copy was made, and would be probed only after half a minute.
@@ -148,10 +193,5 @@ def test_a_backup_under_load_restored_elsewhere(tmp_path: Path, run: Run) -> Non
         assert first.faults() == second.faults() == []
         assert second.stop() == 0
 
-    first, second = Served(tmp_path / "first"), Served(tmp_path / "second")
     first.start()
-    try:
-        run(story(first, second))
-    finally:
-        first.close()
-        second.close()
+    run(story())
