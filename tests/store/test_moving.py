@@ -129,6 +129,7 @@ def test_everything_is_there_once(source: Path, dsn: str, run: Run, monkeypatch:
 MOVER = """
 import asyncio, os, signal, sys
 from pathlib import Path
+import asyncpg
 from homing.store.moving import move as room
 from homing.store.moving.target import Target
 
@@ -147,15 +148,23 @@ def tell(step):
 async def marked(self):
     die()
 
+copied = asyncpg.Connection.copy_records_to_table
+
+async def inside(self, *given, **more):
+    await copied(self, *given, **more)
+    die()
+
 if point == "marked":
     Target.open_to_nodes = marked
+if point == "inside a batch":
+    asyncpg.Connection.copy_records_to_table = inside
 done = asyncio.run(room.move(Path(source), key_id, dsn, "there", tell, 7))
 print(done.is_whole, done.is_resumed)
 """
 
 
 def test_killed_at_any_point_it_goes_on_where_it_was(source: Path, dsn: str, run: Run) -> None:
-    """kill -9 early, in the middle, late, while comparing, and between mark and end: what came comes no second time."""
+    """kill -9 between batches and inside one, while comparing, and between mark and end: what came comes no second time."""
 
     def one(point: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", MOVER, str(source), KEY_ID, dsn, point]
@@ -165,7 +174,7 @@ def test_killed_at_any_point_it_goes_on_where_it_was(source: Path, dsn: str, run
 
     async def story() -> None:
         arrived = 0
-        for point in ("copying 2", "copying 50", "comparing", "marked"):
+        for point in ("copying 20", "inside a batch", "comparing", "marked"):
             assert (await asyncio.to_thread(one, point)).returncode == -signal.SIGKILL, point
             (noted,) = await there(dsn, "SELECT sum(number) FROM meta WHERE name LIKE 'moving:%'")
             assert noted[0] >= arrived, point
