@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 from tests.acceptance.served import Served, environment, made
 from tests.acceptance.town import Town, hear, link, say, told
@@ -29,13 +30,15 @@ def homing(*words: str, within_s: float = 60.0) -> "subprocess.CompletedProcess[
 class Drill:
     """One store's way, and everybody who depends on it; ``sample`` are messages in it that were told long ago."""
 
-    def __init__(self, folder: Path, dsn: str, sample: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, dsn: str, sample: Sequence[str] = (), kills: Sequence[int] = ()) -> None:
+        """``kills`` are after how many rows the move dies, to be begun anew."""
         self.old = Served(folder / "data")
         key = str(folder / "data" / "master.key")
         self.new = Served(
             folder / "new", changes={"HOMING_STORE__URL": dsn, "HOMING_SECURITY__MASTER_KEY_FILE": key}
         )
         self._dsn = dsn
+        self._kills = kills
         self._sample = list(sample)
         self._before: dict[str, bytes] = {}
         self._receivers = {name: Receiver(name) for name in ("told", "slow", "paused")}
@@ -143,9 +146,13 @@ class Drill:
         return {path: await _read(http, path) for path in paths}
 
     async def _move(self) -> str:
+        for place in self._kills:
+            await self._killed(place)
+        began_s = time.monotonic()
         ended = await asyncio.to_thread(
             homing, "migrate", "--data", str(self.old.data), "--to", self._dsn, within_s=1_800.0
         )
+        took_s = time.monotonic() - began_s
         assert ended.returncode == 0, ended.stderr
         assert "NOT EQUAL" not in ended.stdout
         refused = await asyncio.to_thread(
@@ -153,7 +160,41 @@ class Drill:
         )
         assert refused.returncode == 6
         assert "this store was moved to postgresql://" in refused.stderr
-        return ended.stdout + ended.stderr
+        return f"{ended.stdout}{ended.stderr}the last call took {took_s:.1f} s\n"
+
+    async def _killed(self, place: int) -> None:
+        """Begin the move, or go on with it, and kill -9 it when so many rows have arrived."""
+        command = [
+            sys.executable,
+            "-m",
+            "homing.cli",
+            "migrate",
+            "--data",
+            str(self.old.data),
+            "--to",
+            self._dsn,
+        ]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment({})
+        ) as process:
+            until_s = time.monotonic() + 600.0
+            while (arrived := await self._arrived()) < place:
+                assert process.poll() is None
+                assert time.monotonic() < until_s, arrived
+                await asyncio.sleep(0.05)
+            process.kill()
+        print(f"killed when {arrived:,} rows had arrived")
+
+    async def _arrived(self) -> int:
+        """How many rows the database says it has."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            noted = "SELECT sum(number) FROM meta WHERE name LIKE 'moving:%'"
+            return int(await connection.fetchval(noted) or 0)
+        except asyncpg.UndefinedTableError:
+            return 0
+        finally:
+            await connection.close()
 
     async def _go_on(self) -> None:
         """One node there tells what was due, in order; takes new messages; answers as before."""

@@ -1,11 +1,12 @@
 """A server on SQLite dies amid its work; its store is moved to PostgreSQL; a node there does what was left, and answers alike.
 
-At full size among 300,000 messages of a fortnight.
+At full size among 300,000 messages of a fortnight, and the move is killed three times.
 """
 
 import asyncio
 import os
 import random
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -21,6 +22,7 @@ STOCK = 300_000 if IS_FULL else 0
 RETRIES = STOCK // 30
 """So many of them wait for their next try."""
 SAMPLE = 300
+KILLS = (100_000, 800_000, 1_500_000) if IS_FULL else ()
 SETTLED, PENDING = (100, 100) if IS_FULL else (6, 4)
 Run = Callable[[Coroutine[Any, Any, str]], str]
 
@@ -43,9 +45,11 @@ def test_what_one_server_left_another_does_on_postgresql(
     if STOCK:
         from bench.stock import grown
 
+        began_s = time.monotonic()
         asyncio.run(grown(tmp_path / "data", STOCK - RETRIES, RETRIES))
+        print(f"{STOCK:,} messages made in {time.monotonic() - began_s:.0f} s")
         known = sample(tmp_path / "data" / "homing.db")
-    drill = Drill(tmp_path, postgres.dsn(fresh_database), known)
+    drill = Drill(tmp_path, postgres.dsn(fresh_database), known, KILLS)
     printed = run(drill.run(SETTLED, PENDING))
     print(printed)
     lines = dict(line.split("\t", 1) for line in printed.splitlines() if "\t" in line)

@@ -6,7 +6,8 @@
     -- One application, for the doors that check access.
     SELECT …
 
-No statement is put together anywhere else, so what runs against the store can be read here.
+No statement is put together anywhere else, so what runs against the store can be read here; but for what reads and fills
+whole tables by the names that the catalogue has (`homing.store.moving`, backups).
 """
 
 from collections.abc import Mapping
