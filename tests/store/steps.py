@@ -41,9 +41,9 @@ class Steps:
             await self._permits.acquire()
             self.at_gate.clear()
 
-    async def execute(self, sql: str, *values: object) -> Any:
+    async def execute(self, sql: str, *values: object, timeout: float | None = None) -> Any:
         await self._pass(sql)
-        return await self._connection.execute(sql, *values)
+        return await self._connection.execute(sql, *values, timeout=timeout)
 
     async def fetch(self, sql: str, *values: object) -> Any:
         await self._pass(sql)

@@ -1,13 +1,14 @@
 """The connections to PostgreSQL: pools, transactions that repeat, what an error means, the database's clock.
 
 A transaction is repeated when others were in its way (serialization failure, deadlock); what dies before COMMIT stored
-nothing (`Unavailable`), what dies at COMMIT may have (`CommitUnknown`). It must not know any table.
+nothing (`Unavailable`), what dies at COMMIT may have (`CommitUnknown`). Nobody waits longer than `dial.ANSWER_S` for an
+answer, whatever became of the server. It must not know any table.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -15,6 +16,8 @@ import asyncpg
 from homing.clock import Clock
 from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.store.dialogue import Again
+from homing.store.postgres import dial
+from homing.store.postgres.dial import Dialer, Settings
 from homing.store.postgres.store_clock import StoreClock
 
 T = TypeVar("T")
@@ -28,9 +31,9 @@ APPLICATION: Final = "homing"
 """By this name in ``pg_stat_activity`` the feed knows whose transactions may still commit."""
 _REPEATS: Final = 20
 _FULL_AGAIN_S: Final = 30
-_ANSWER_S: Final = 10.0
-"""A server that has not answered after so long is as good as gone."""
-_CONNECT_S: Final = 5.0
+_CONNECTION_S: Final = dial.DIAL_S + 1.0
+"""How long to wait for a connection: until one of the pool is free, or a new one is made."""
+_NEVER_S: Final = 3_600.0
 
 
 _AGAIN: Final = (
@@ -61,6 +64,7 @@ _COMMON: Final = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20s",
     "timezone": "UTC",
 }
 # The hot path looks up by key, whatever the planner believes of tables that were empty when it last looked.
@@ -68,18 +72,12 @@ _HOT: Final = {**_COMMON, "enable_seqscan": "off", "enable_hashjoin": "off", "en
 _LOOK: Final = {**_COMMON, "default_transaction_read_only": "on"}
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[misc] # the library has no types of its own
-    """A connection that goes back into its pool as it is: sessions of ours change nothing in it."""
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 class Database:
     """Two pools on one database: one that writes, one that only looks."""
 
     def __init__(self, dsn: str, clock: Clock | None, *, writers: int = 4, readers: int = 4) -> None:
-        self._dsn = dsn
+        self.dialer = Dialer(dsn)
+        """Makes the connections; whoever knows more about the store than a server may say whether it is the one."""
         self.clock: Clock = StoreClock() if clock is None else clock
         """Messages', retries' and deadlines' time: the database's, unless a test brings its own."""
         self._sizes = (writers, readers)
@@ -93,15 +91,16 @@ class Database:
         try:
             self._hot = await self._pool(self._sizes[0], _HOT)
             self._look = await self._pool(self._sizes[1], _LOOK)
-            for pool in (
-                self._hot,
-                self._look,
-            ):  # a pool opens none by itself: it would shout each time it cannot
-                async with pool.acquire(timeout=_CONNECT_S):
+            # A pool opens none by itself: it would shout each time it cannot.
+            for pool in (self._hot, self._look):
+                async with self._connection(pool):
                     pass
         except (*_DOWN, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self.close()
             raise Unavailable(f"the database cannot be used: {error}") from error
+        except Unavailable:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Let what runs end, and let go of the connections."""
@@ -115,12 +114,7 @@ class Database:
 
     async def connect(self) -> Connection:
         """Return a connection of its own, for who listens; its caller closes it."""
-        try:
-            return await asyncpg.connect(
-                self._dsn, timeout=_CONNECT_S, command_timeout=_ANSWER_S, server_settings=_COMMON
-            )
-        except (*_DOWN, asyncpg.PostgresError) as error:
-            raise Unavailable(f"the database cannot be reached: {error}") from error
+        return await self.dialer.connect(_COMMON)
 
     async def write(self, work: Work[T]) -> T:
         """Run ``work`` in one transaction; when this returns it is on disk. It may run several times, the last one counts.
@@ -139,11 +133,10 @@ class Database:
         if self._is_closed:
             raise Unavailable("the store is closed")
         try:
-            async with (
-                self._look.acquire(timeout=_CONNECT_S) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                return await work(connection)
+            async with self._connection(self._look) as connection:
+                value = await _begun(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", work)
+                await connection.execute("COMMIT")
+                return value
         except (*_DOWN, asyncpg.LockNotAvailableError) as error:
             raise Unavailable(f"the store could not be read: {error}") from error
         except asyncpg.InterfaceError as error:
@@ -154,7 +147,7 @@ class Database:
         if self._is_closed:
             raise Unavailable("the store is closed")
         try:
-            async with self._look.acquire(timeout=_CONNECT_S) as connection:
+            async with self._connection(self._look) as connection:
                 return list(await connection.fetch(sql, *values))
         except asyncpg.CharacterNotInRepertoireError:
             return []  # what no text can hold is not there
@@ -163,16 +156,42 @@ class Database:
         except asyncpg.InterfaceError as error:
             raise _blamed(error) from error
 
-    async def _pool(self, size: int, settings: Mapping[str, str]) -> Any:
+    async def settle_doubts(self) -> None:
+        """Return when everything that can be seen now is as durable as a commit that was answered.
+
+        A commit that nobody was told of can be seen before a synchronous standby has it, if its server fell and rose
+        meanwhile; whoever acts on having seen it waits here first. Costs one small record of the log.
+        """
+        await self.write(lambda c: c.execute("SELECT pg_logical_emit_message(true, 'homing', '')"))
+
+    async def _pool(self, size: int, settings: Settings) -> Any:
+        async def connect(*_: object, **__: object) -> Connection:
+            return await self.dialer.connect(settings)
+
         return await asyncpg.create_pool(
-            self._dsn, min_size=0, max_size=size, connection_class=_Connection, command_timeout=_ANSWER_S,
-            timeout=_CONNECT_S, server_settings=dict(settings), max_inactive_connection_lifetime=600,
+            min_size=0, max_size=size, connection_class=dial.Connection, connect=connect,
+            max_inactive_connection_lifetime=600,
         )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, pool: Any) -> AsyncIterator[Connection]:
+        """Lend a connection to the server that is the one; what did not answer on it is never used again."""
+        while True:
+            async with pool.acquire(timeout=_CONNECTION_S) as connection:
+                if connection.server != self.dialer.server:
+                    _terminate(connection)
+                    continue
+                try:
+                    yield connection
+                except (TimeoutError, asyncio.CancelledError):
+                    _terminate(connection)
+                    raise
+                return
 
     async def _transact(self, work: Work[T]) -> T:
         for tried in range(_REPEATS):
             try:
-                async with self._hot.acquire(timeout=_CONNECT_S) as connection:
+                async with self._connection(self._hot) as connection:
                     return await _once(connection, work)
             except _AGAIN as error:
                 if tried == _REPEATS - 1:
@@ -189,20 +208,32 @@ class Database:
         raise AssertionError("unreachable")
 
 
-async def _once(connection: Connection, work: Work[T]) -> T:
+async def _begun(connection: Connection, begin: str, work: Work[T]) -> T:
+    """Begin a transaction and do the work in it; when that fails nothing of it is left."""
     try:
-        await connection.execute("BEGIN")
-        value = await work(connection)
+        await connection.execute(begin)
+        return await work(connection)
+    except (TimeoutError, asyncio.CancelledError):
+        _terminate(connection)  # it would wait for the answer that does not come
+        raise
     except BaseException:
         await _roll_back(connection)
         raise
+
+
+async def _once(connection: Connection, work: Work[T]) -> T:
+    value = await _begun(connection, "BEGIN", work)
+    # A commit that waits for a standby is never cancelled: it would be seen, and be believed, though only one server has it.
+    patience = asyncio.get_running_loop().call_later(dial.ANSWER_S, _terminate, connection)
     try:
-        tag = await connection.execute("COMMIT")
+        tag = await connection.execute("COMMIT", timeout=_NEVER_S)
     except _AGAIN:
         raise
     except BaseException as error:
         _terminate(connection)
         raise CommitUnknown(f"the connection was lost at COMMIT: {error!r}") from error
+    finally:
+        patience.cancel()
     if tag != "COMMIT":
         raise Unavailable("the transaction was rolled back")
     return value

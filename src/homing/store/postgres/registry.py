@@ -124,7 +124,10 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
 
     async def recall_answer(self, idempotency: Idempotency) -> bytes | None:
         """See `port.Registry.recall_answer`."""
-        return await self._db.look(lambda c: recall(c, idempotency, self._db.clock.now_ms()))
+        answer = await self._db.look(lambda c: recall(c, idempotency, self._db.clock.now_ms()))
+        if answer is not None:
+            await self._db.settle_doubts()  # it is about to be promised a second time
+        return answer
 
     async def keep_answer(self, idempotency: Idempotency, answer: bytes) -> None:
         """See `port.Registry.keep_answer`; the answer of the first one stays if two raced."""
