@@ -86,7 +86,7 @@ def test_two_nodes_do_the_main_job_together(nodes: tuple[Served, Served], run: R
 def test_a_database_that_is_away_is_named_and_waited_for(
     mortal_postgres: Server, tmp_path: Path, run: Run
 ) -> None:
-    """A node stays, says why it takes nothing, and goes on by itself when the database is back."""
+    """A node stays, and so do the devices' links; it says why it takes nothing, and goes on by itself when the database is back."""
     name = mortal_postgres.create()
     node = Served(tmp_path / "one", changes=shared(mortal_postgres.dsn(name), tmp_path))
 
@@ -95,13 +95,18 @@ def test_a_database_that_is_away_is_named_and_waited_for(
         async with town(node) as place:
             await place.user("ann")
             receiver = await place.receiver("json")
-            mortal_postgres.kill()
-            assert "database: " in await answered(place.http, 503)
-            refused = await place.http.post("/1/messages", json=place.message("ann"))
-            assert refused.status_code == 503
-            mortal_postgres.start()
-            await answered(place.http, 200)
-            await until_told(receiver, await place.send("ann"), "enqueued")
+            async with place.phone(await place.log_in("ann")) as phone:
+                mortal_postgres.kill()
+                assert "database: " in await answered(place.http, 503)
+                refused = await place.http.post("/1/messages", json=place.message("ann"))
+                assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+                assert int(refused.headers["retry-after"]) >= 1
+                assert refused.headers["content-type"] == "application/problem+json"
+                mortal_postgres.start()
+                await answered(place.http, 200)
+                first = await place.send("ann")
+                assert (await hear(phone))["messageId"] == first
+                await until_told(receiver, first, "enqueued")
         assert node.stop() == 0
 
     node.start()

@@ -5,9 +5,10 @@ so a device that does not read holds its session's windows and the transport's b
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
-from homing.errors import HomingError
+from homing.errors import HomingError, Unavailable
 from homing.gateway import frames
 from homing.gateway.frames import Ack, BadFrame, FromDevice, Hello, ReadReceipt, SendMessage
 from homing.gateway.hub import BAD_TOKEN
@@ -21,6 +22,8 @@ from homing.gateway.tokens import digest, looks_right
 from homing.model import Device, uuid_text
 from homing.telemetry import LogEvent, logger
 
+T = TypeVar("T")
+
 BAD_FRAME: Final = 4400
 TOO_FAST: Final = 4429
 GOING_AWAY: Final = 4503
@@ -29,6 +32,8 @@ FRAMES_PER_S: Final = 100
 """Frames that bring no news; receipts for what was sent here cost nothing, the window bounds them already."""
 IDS_PER_FRAME: Final = 8
 """So many ids that the session does not know count like a frame: each is looked up, and leaves a line in a history."""
+STORE_AGAIN_S: Final = 1.0
+"""How long to wait when the store does not answer."""
 _GONE_AWAY: Final = (OSError, asyncio.IncompleteReadError)
 """How a server says that the peer has left while something was written to it."""
 
@@ -197,7 +202,9 @@ class Connection:
         else:
             self._spend(1 + (len(receipts.unknown) + receipts.repeats) // IDS_PER_FRAME)
         if receipts.unknown:
-            found = await look_up(self._parts.inbox, self.recipient, receipts.unknown)
+            found = await self._until_told(
+                lambda: look_up(self._parts.inbox, self.recipient, receipts.unknown)
+            )
             for key in found:
                 self.session.found(key, level)
             await self._parts.recorder.record(occurrences(found, level, names, at_ms))
@@ -240,8 +247,19 @@ class Connection:
     async def _fetch(self, asked: int) -> None:
         session = self.session
         head = session.head
-        items = await self._parts.inbox.inbox(self.recipient, session.position, asked)
+        place = session.position
+        items = await self._until_told(lambda: self._parts.inbox.inbox(self.recipient, place, asked))
         session.fill(items, asked=asked, head=head)
+
+    async def _until_told(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it answers: a device stays linked while the store is away."""
+        while True:
+            try:
+                return await ask()
+            except Unavailable:
+                if self._ending is not None:
+                    raise
+                await asyncio.sleep(STORE_AGAIN_S)
 
     async def _rest(self) -> None:
         if not self._is_rung:
