@@ -154,7 +154,7 @@ async def house(*, ping_s: float = 55.0, shared: str = "", **options: Any) -> As
         engine=engine,
         registry=store,
         archive=store,
-        epoch=store.store_id,
+        epoch=lambda: store.store_id,
         clock=clock,
         online=online,
         is_shared=bool(shared),

@@ -147,13 +147,14 @@ class Connection:
         self._who = device
         # First known to the hub, then the store is asked: what is committed in between is heard of, not lost.
         self._parts.hub.join(self)
+        epoch = self._parts.epoch()
         start = await self._parts.inbox.inbox_start(device.recipient)
         head = (await self._parts.inbox.inbox_heads([device.recipient])).get(device.recipient, 0)
         # It goes on where it stopped if its cursor means anything here, else begins where a new device does.
-        is_known = hello.epoch == self._parts.epoch and 0 < hello.cursor <= head
+        is_known = hello.epoch == epoch and 0 < hello.cursor <= head
         cursor = hello.cursor if is_known else start
         now = frames.iso_time(self._parts.clock.now_ms())
-        await self._send_text(frames.encode(frames.Welcome(device.id, self._parts.epoch, cursor, now)))
+        await self._send_text(frames.encode(frames.Welcome(device.id, epoch, cursor, now)))
         self.session.start(cursor=cursor, position=start, head=head)
         self.wake()
         logger().debug(LogEvent.DEVICE_CONNECTED, device=self.device, app=self.app)

@@ -7,6 +7,7 @@ much time as a wrong password. Beyond the hashes under way only so many may wait
 import asyncio
 import math
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -75,7 +76,7 @@ class Login:
     def __init__(
         self,
         devices: Devices,
-        epoch: str,
+        epoch: Callable[[], str],
         *,
         name_burst: int = NAME_BURST,
         address_burst: int = ADDRESS_BURST,
@@ -94,7 +95,7 @@ class Login:
         token = mint()
         device = await self._save(credentials, facts, digest(token))
         logger().info(LogEvent.DEVICE_LOGGED_IN, app=device.app, device=device.id, platform=device.platform)
-        return LoggedIn(token, device.id, self._epoch)
+        return LoggedIn(token, device.id, self._epoch())
 
     async def _admit(self, request: LoginRequest, address: str) -> Credentials:
         folded = fold_identifier(request.identifier)

@@ -98,10 +98,12 @@ class LongPoll:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
         box, is_resuming = self._box_of(device, loop.time())
+        # By this name the cursor is understood: should it change meanwhile, the device hears of that with its next poll.
+        ours = self._parts.epoch()
         start = await self._parts.inbox.inbox_start(device.recipient)
         head = (await self._parts.inbox.inbox_heads([device.recipient])).get(device.recipient, 0)
         box.head = max(box.head, head)
-        is_known = epoch in {None, self._parts.epoch} and 0 < cursor <= head
+        is_known = epoch in {None, ours} and 0 < cursor <= head
         has = cursor if is_known else start
         position = min(start, has) if is_resuming else has
         while True:
@@ -109,9 +111,9 @@ class LongPoll:
             found, position = await self._look(box, position, has)
             found += box.take()
             left_s = until_s - loop.time()
-            if found or left_s <= 0 or self._is_closed:
+            if found or left_s <= 0 or self._is_closed or ours != self._parts.epoch():
                 box.asked_at_s = loop.time()
-                return Polled(self._parts.epoch, max(position, has), [Raw(frame.encode()) for frame in found])
+                return Polled(ours, max(position, has), [Raw(frame.encode()) for frame in found])
             if not await self._wait(box, left_s):
                 until_s = 0.0  # a newer poll of this device took over
 
@@ -145,6 +147,12 @@ class LongPoll:
     def count_resting(self) -> int:
         """How many polls wait and have nothing to say yet."""
         return sum(box.is_waiting and not box.is_rung for box in self._boxes.values())
+
+    def rewound(self) -> None:
+        """Forget what was to be told, and let the polls that wait answer: each device must begin anew."""
+        for box in self._boxes.values():
+            box.notices.clear()
+            box.ring()
 
     def close(self) -> None:
         """Let the polls that wait answer now; later ones answer at once."""

@@ -1,5 +1,6 @@
 """The parts of the house that every connection works with, handed round as one."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from homing.clock import Clock
@@ -8,11 +9,11 @@ from homing.gateway.ports import Devices, Inbox, Recorder
 
 
 class Parts(NamedTuple):
-    """``epoch`` is the store's identity: by it a device knows whether its cursor means anything here."""
+    """``epoch()`` is the store's identity now: by it a device knows whether its cursor means anything here."""
 
     hub: Hub
     recorder: Recorder
     devices: Devices
     inbox: Inbox
     clock: Clock
-    epoch: str
+    epoch: Callable[[], str]

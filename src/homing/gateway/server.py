@@ -5,7 +5,7 @@ It admits, tends and ends connections; what a connection does is `connection`'s,
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from homing.clock import Clock
@@ -50,7 +50,7 @@ class Gateway:
         engine: Recorder,
         registry: Devices,
         archive: Inbox,
-        epoch: str,
+        epoch: Callable[[], str],
         clock: Clock,
         online: set[int] | None = None,
         is_shared: bool = False,
@@ -96,6 +96,16 @@ class Gateway:
         self._hinted.update(recipients)
         if self._hinted and self._fetching is None and not self._is_closing:
             self._fetching = asyncio.create_task(self._fetch(), name="gateway-hints")
+
+    def rewound(self) -> None:
+        """Hear that the store may be an older state of itself (plug this into `Ownership.on_rewound`): devices begin anew.
+
+        They are told to come back spread over a minute: it is no time for a storm.
+        """
+        self._seen.clear()
+        self._polls.rewound()
+        for connection in list(self._connections):
+            connection.say_bye(self._rng.randint(0, BYE_SPREAD_S))
 
     @property
     def connected(self) -> int:

@@ -62,7 +62,7 @@ class Parts:
             )  # fmt: skip
         if has(Role.GATEWAY):
             self.gateway = Gateway(
-                engine=engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online,
+                engine=engine, registry=store, archive=store, epoch=lambda: store.store_id, clock=clock, online=online,
                 is_shared=opened.is_shared,
             )  # fmt: skip
         metrics = counters.render if settings.telemetry.metrics else bytes
@@ -121,6 +121,7 @@ class Parts:
         store.on_lost(lost)
         if self.gateway is not None:
             store.on_hint(self.gateway.on_hint)
+            store.on_rewound(self.gateway.rewound)
 
     def is_quiet(self) -> bool:
         """Say whether nothing is under way anywhere and nothing is due."""

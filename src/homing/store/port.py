@@ -259,6 +259,13 @@ class Ownership(Protocol):
         """
         ...
 
+    def on_rewound(self, rewound: Callable[[], None]) -> None:
+        """Have ``rewound()`` called when the store may be an older state of itself, and has another ``store_id``.
+
+        Numbers of messages that devices have seen may be given once more: each device must begin anew.
+        """
+        ...
+
     def on_orphaned(self, orphaned: Callable[[], None]) -> None:
         """Have ``orphaned()`` called when another node is no more: there may be lanes to adopt and commands to claim."""
         ...
@@ -311,7 +318,8 @@ class Store(Ledger, Registry, Archive, Ownership, Hints, Handovers, Protocol):
     schema: int
     """The version of its tables."""
     store_id: str
-    """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
+    """A UUID drawn when the store was created, and again when it has forgotten something (`Ownership.on_rewound`); devices
+    know by it whether their cursor means anything here."""
 
     def size_bytes(self) -> int | None:
         """How large the store is; None where that is not known."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Sequence
 from typing import Any, Final
 
 import asyncpg
+import uuid_utils
 
 from homing.clock import Clock
 from homing.config.settings import ROLES
@@ -15,17 +16,20 @@ from homing.store.port import Claimed, ReplayStep, Retention
 from homing.store.postgres import claims, partitions, replays
 from homing.store.postgres.archive import PostgresArchive
 from homing.store.postgres.database import Database
+from homing.store.postgres.dial import Server
 from homing.store.postgres.ledger import Transaction
 from homing.store.postgres.membership import PostgresNode
 from homing.store.postgres.nodes import Terms
 from homing.store.postgres.prune import prune
 from homing.store.postgres.schema import SCHEMA, bring
 from homing.store.sql import load
+from homing.telemetry import LogEvent, logger
 
 __all__ = ["FEED_LAG_MS", "SCHEMA", "PostgresStore"]
 
 FEED_LAG_MS: Final = 5_000
 """Where a feed ends, before now (DESIGN.md §5)."""
+_META: Final = load("postgres", "meta")
 _NODES: Final = load("postgres", "nodes")
 
 
@@ -57,12 +61,15 @@ class PostgresStore(PostgresNode, PostgresArchive):
         await database.open()
         store = cls(database, online, terms, name or socket.gethostname(), roles, is_heir=name is not None)
         store._feed_lag_ms = feed_lag_ms
+        store._is_in_doubt = False
         store.schema = SCHEMA
         try:
             await store._measure()
             store.store_id = await database.write(lambda c: bring(c, key_id, store.now_ms()))
+            store.store_id = await database.write(lambda c: _note_timeline(c, database.dialer.server))
             await store._register()
             store._heard = await store._fetchval(_NODES["registry_version"])
+            database.dialer.examine = store.examine
             if beats:
                 store._spawn(store._beats())
         except BaseException:
@@ -113,18 +120,23 @@ class PostgresStore(PostgresNode, PostgresArchive):
                 connection, batch, self.now_ms(), self._epoch, self._positions, self._online, self._roles
             )
             committed = await transaction.commit()
+            await connection.execute(_NODES["note_commit"], self._epoch, number)
             self._trust_term()
             return committed
 
+        epoch, number = self._epoch, self._commits + 1
         try:
             committed = await self._db.write(work)
+        except CommitUnknown:
+            self._is_in_doubt = True
+            self._doubt()
+            raise
         except asyncpg.CheckViolationError:
             # No partition for these ids: the clock ran ahead of the upkeep, or was set.
             await self._db.write(lambda c: partitions.make(c, self.now_ms()))
             committed = await self._db.write(work)
-        except CommitUnknown:
-            self._doubt()
-            raise
+        if self._epoch == epoch:
+            self._commits = max(self._commits, number)
         self._hint(committed)
         self._hand_over(committed)
         return committed
@@ -153,7 +165,10 @@ class PostgresStore(PostgresNode, PostgresArchive):
         )
 
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
-        """See `port.Ledger.held_lanes`."""
+        """See `port.Ledger.held_lanes`; what a commit of unknown outcome left is only acted on when it is sure to stay."""
+        if self._is_in_doubt:
+            await self._db.settle_doubts()
+            self._is_in_doubt = False
         return await claims.walk(
             after, lambda place: self._db.look(lambda c: claims.held_lanes(c, place, limit, self._epoch))
         )
@@ -201,3 +216,18 @@ class PostgresStore(PostgresNode, PostgresArchive):
                 break
             count += 1
         return count
+
+
+async def _note_timeline(connection: Any, server: Server | None) -> str:
+    """Name the store anew where it is not at the timeline that it was last vouched for at: something may be lost (ADR 0010)."""
+    await connection.execute(_META["lock_schema"])
+    store_id = str(await connection.fetchval(_META["words"], "store_id"))
+    noted = await connection.fetchval(_META["number"], "timeline")
+    if server is None or server.timeline is None or server.timeline == noted:
+        return store_id
+    await connection.execute(_META["put_number"], "timeline", server.timeline)
+    if noted is not None:
+        store_id = str(uuid_utils.uuid4())
+        await connection.execute(_META["put_words"], "store_id", store_id)
+        logger().warning(LogEvent.STORE_REWOUND, why=f"its timeline was {noted}, and is {server.timeline}")
+    return store_id

@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
+import uuid_utils
 
 from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, Unavailable
@@ -19,10 +21,12 @@ from homing.store.batch import Changed, Committed
 from homing.store.port import HearHint, Share
 from homing.store.postgres import claims, hints, nodes, partitions
 from homing.store.postgres.database import Database
+from homing.store.postgres.dial import Connection, Server
 from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
 from homing.store.postgres.nodes import Known, Terms, real_s
 from homing.store.postgres.positions import Positions
 from homing.store.postgres.registry import PostgresRegistry
+from homing.store.postgres.standing import Memory, forgotten
 from homing.store.postgres.store_clock import StoreClock
 from homing.store.sql import load
 from homing.telemetry import LogEvent, logger
@@ -60,6 +64,13 @@ class PostgresNode(PostgresRegistry):
         self.store_id = ""
         """A UUID drawn when the store was created; devices know by it whether their cursor means anything here."""
         self._epoch = 0
+        self._started_at = datetime.fromtimestamp(0, UTC)
+        self._commits = 0
+        """The number of this epoch's last commit that was answered."""
+        self._forgotten: str | None = None
+        """What the server that takes writes now has forgotten; until this node has begun anew it uses it for nothing."""
+        self._is_vouched = True
+        """Whether the store has noted the timeline of the server in use."""
         self._known = Known.of(0, {})
         self._living: Mapping[int, Collection[str]] = {}
         """The roles of all nodes, as last seen."""
@@ -72,6 +83,7 @@ class PostgresNode(PostgresRegistry):
         self._lost: list[Callable[[], None]] = []
         self._orphaned: list[Callable[[], None]] = []
         self._sharers: list[Callable[[Share], None]] = []
+        self._rewound: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ear: Any = None
         self._size_bytes: int | None = None
@@ -83,12 +95,14 @@ class PostgresNode(PostgresRegistry):
 
     def _trust_term(self) -> None:
         """Raise where the others may take this node for dead by the time that what it would own is stored."""
+        if self._forgotten is not None:
+            raise Unavailable(f"the database has forgotten something: {self._forgotten}")
         if (real_s() - self._renewed_at_s) * 1000 > self._terms.alive_ms * _TOO_OLD:
             raise Unavailable("this node's term was not renewed in time")
 
     def may_start_try(self) -> bool:
         """See `port.Ownership.may_start_try`."""
-        return real_s() - self._renewed_at_s <= self._terms.trusted_s
+        return self._forgotten is None and real_s() - self._renewed_at_s <= self._terms.trusted_s
 
     def on_lost(self, lost: Callable[[], None]) -> None:
         """See `port.Ownership.on_lost`."""
@@ -102,6 +116,10 @@ class PostgresNode(PostgresRegistry):
         """See `port.Ownership.on_share`."""
         self._sharers.append(hear)
         hear(self._known.share)
+
+    def on_rewound(self, rewound: Callable[[], None]) -> None:
+        """See `port.Ownership.on_rewound`."""
+        self._rewound.append(rewound)
 
     def on_hint(self, hear: HearHint) -> None:
         """See `port.Hints.on_hint`."""
@@ -131,10 +149,12 @@ class PostgresNode(PostgresRegistry):
 
     async def beat(self) -> None:
         """Renew the term, learn who lives, catch up with what others changed; a lost term begins a new epoch."""
+        if self._forgotten is not None:
+            await self._begin_anew()
         began_s = real_s()
         ear = await self._listening()
         try:
-            beat = await nodes.beat(ear, self._epoch, self._terms)
+            beat = await nodes.beat(ear, self._epoch, self._started_at, self._terms)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             ear.terminate()
             raise Unavailable(f"the term could not be renewed: {error}") from error
@@ -161,6 +181,11 @@ class PostgresNode(PostgresRegistry):
             self._bereave()
         if not await self._hear(beat.registry_version):
             _call(self._lost)
+        if not self._is_vouched:
+            await self._vouch()
+        if beat.store_id != self.store_id:
+            self.store_id = beat.store_id  # another node found that something is lost
+            _call(self._rewound)
 
     async def _beats(self) -> None:
         upkeep_at_s = 0.0
@@ -180,6 +205,48 @@ class PostgresNode(PostgresRegistry):
                 await asyncio.wait_for(self._called.wait(), self._terms.beat_s)
             self._called.clear()
 
+    async def examine(self, connection: Connection, server: Server) -> None:
+        """Compare what this node remembers with what a server has that it has not used yet (`dial.Dialer.examine`)."""
+        if self._epoch == 0 or self._forgotten is not None:
+            return
+        memory = Memory(self._epoch, self._started_at, self._commits, self._known.newest, self._heard)
+        if (told := await forgotten(connection, memory)) is not None:
+            self._forgotten = told
+            self._called.set()
+            raise Unavailable(f"it has forgotten something: {told}")
+        before = self._db.dialer.server
+        if before is not None and before.timeline != server.timeline:
+            logger().warning(LogEvent.STORE_PROMOTED, before=before.timeline, timeline=server.timeline)
+            self._is_vouched = False
+
+    async def _vouch(self) -> None:
+        server = self._db.dialer.server
+        if server is not None and server.timeline is not None:
+            timeline = server.timeline
+            await self._db.write(lambda c: c.execute(_META["put_number"], "timeline", timeline))
+        self._is_vouched = True
+
+    async def _begin_anew(self) -> None:
+        """Go on with a server that is an older state of the store: under a new epoch, as another store to devices.
+
+        The epoch before is left to run out: nobody may take what it held while a try of it is still under way.
+        """
+        why, before, store_id = self._forgotten, self._epoch, self.store_id
+
+        async def rename(connection: Any) -> str:
+            await connection.execute(_NODES["rename_store"], store_id, str(uuid_utils.uuid4()))
+            return str(await connection.fetchval(_META["words"], "store_id"))
+
+        self.store_id = await self._db.write(rename)
+        await self._register()
+        await self._vouch()
+        self._own.clear()
+        self._heard = await self._fetchval(_NODES["registry_version"])
+        self._forgotten = None
+        logger().error(LogEvent.STORE_REWOUND, why=why, before=before, epoch=self._epoch)
+        _call(self._lost)
+        _call(self._rewound)
+
     def _bereave(self) -> None:
         """Take up what those that are no more held, and what they gave back."""
         self._has_orphans = True
@@ -190,19 +257,24 @@ class PostgresNode(PostgresRegistry):
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""
         await self._db.write(lambda c: partitions.make(c, self._db.clock.now_ms()))
         await self._db.write(lambda c: c.execute(_NODES["drop_old_changes"]))
+        await self._db.write(lambda c: c.execute(_NODES["drop_old_commits"]))
         self._size_bytes = await self._fetchval(_META["size"])
 
     async def _register(self) -> None:
         began_s = real_s()
-        epoch, others = await self._db.write(
-            lambda c: nodes.register(c, self._name, self._terms, self._roles, is_heir=self._is_heir)
+        newest = self._known.newest
+        epoch, started_at, others = await self._db.write(
+            lambda c: nodes.register(
+                c, self._name, self._terms, self._roles, is_heir=self._is_heir, above=newest
+            )
         )
         if others:
             await self._db.fetch(_NODES["tell_joined"])
         if self._is_heir:  # for what its predecessor had at its COMMIT when it ended
             self._look_again_at_s = began_s + self._terms.alive_ms / 1000
         self._epoch, self._living = epoch, {**others, epoch: self._roles}
-        self._learn(Known.of(epoch, self._living))
+        self._learn(Known.of(epoch, self._living, newest))
+        self._started_at, self._commits = started_at, 0
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s
         if self._ear is not None:

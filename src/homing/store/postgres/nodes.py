@@ -7,6 +7,7 @@ here are real: the database's clock for terms, this machine's boot time for how 
 
 import time
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -74,19 +75,34 @@ class Beat(NamedTuple):
     """Their roles."""
     buried: list[int]
     registry_version: int
+    store_id: str
+
+
+class Registered(NamedTuple):
+    """An epoch, when it was drawn, and the roles of all others that live."""
+
+    epoch: int
+    started_at: datetime
+    others: dict[int, frozenset[str]]
 
 
 async def register(
-    connection: Any, name: str, terms: Terms, roles: Collection[str] = ROLES, *, is_heir: bool = False
-) -> tuple[int, dict[int, frozenset[str]]]:
-    """Draw an epoch inside the caller's transaction; return it, and the roles of all others that live.
+    connection: Any,
+    name: str,
+    terms: Terms,
+    roles: Collection[str] = ROLES,
+    *,
+    is_heir: bool = False,
+    above: int = 0,
+) -> Registered:
+    """Draw an epoch inside the caller's transaction, higher than any drawn before and than ``above``.
 
     An heir's name was its predecessor's, which is no more, whatever its term says.
 
     The counter's lock is held until the commit: epochs become visible in their order, so that whoever knows one knows
     every lower one that lives. It differs from all that live in the place it has in feed positions.
     """
-    last = await connection.fetchval(_META["lock_number"], "epoch")
+    last = max(above, await connection.fetchval(_META["lock_number"], "epoch"))
     if is_heir and await connection.fetch(_SQL["succeed"], name):
         await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
@@ -94,19 +110,20 @@ async def register(
     while epoch % SLOTS in {other % SLOTS for other in live}:
         epoch += 1
     await connection.execute(_META["put_number"], "epoch", epoch)
-    await connection.execute(_SQL["register"], epoch, name, terms.alive_ms, " ".join(sorted(roles)))
-    return epoch, live
+    words = " ".join(sorted(roles))
+    started_at = await connection.fetchval(_SQL["register"], epoch, name, terms.alive_ms, words)
+    return Registered(epoch, started_at, live)
 
 
-async def beat(connection: Any, epoch: int, terms: Terms) -> Beat:
+async def beat(connection: Any, epoch: int, started_at: datetime, terms: Terms) -> Beat:
     """Renew the term, bury who is dead, and look who lives; each statement is its own transaction."""
-    renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms)
+    renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms, started_at)
     buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
     if buried:
         await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
-    version = await connection.fetchval(_SQL["registry_version"])
-    return Beat(renewed is not None, live, buried, version)
+    version, store_id = await connection.fetchrow(_SQL["news"])
+    return Beat(renewed is not None, live, buried, version, store_id)
 
 
 async def _living(connection: Any) -> dict[int, frozenset[str]]:

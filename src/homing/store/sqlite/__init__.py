@@ -148,6 +148,9 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     def on_lost(self, lost: Callable[[], None]) -> None:
         """See `port.Ownership.on_lost`: it never is."""
 
+    def on_rewound(self, rewound: Callable[[], None]) -> None:
+        """See `port.Ownership.on_rewound`: what was restored is another store from its first moment."""
+
     def on_orphaned(self, orphaned: Callable[[], None]) -> None:
         """See `port.Ownership.on_orphaned`: there is no other node."""
 

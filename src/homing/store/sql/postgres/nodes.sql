@@ -7,12 +7,12 @@ SELECT epoch, roles FROM node ORDER BY epoch;
 -- name: register
 -- After the counter was locked, so that whoever sees an epoch sees every lower one that lives.
 INSERT INTO node(epoch, name, roles, started_at, alive_until)
-VALUES ($1, $2, $4, clock_timestamp(), clock_timestamp() + $3 * interval '1 millisecond');
+VALUES ($1, $2, $4, clock_timestamp(), clock_timestamp() + $3 * interval '1 millisecond') RETURNING started_at;
 
 -- name: renew
--- A term that ran out cannot be renewed: no row comes back.
+-- A term that ran out cannot be renewed: no row comes back. Nor does one that another node drew again (ADR 0010).
 UPDATE node SET alive_until = clock_timestamp() + $2 * interval '1 millisecond'
-WHERE epoch = $1 AND alive_until > clock_timestamp() RETURNING epoch;
+WHERE epoch = $1 AND started_at = $3 AND alive_until > clock_timestamp() RETURNING epoch;
 
 -- name: bury
 -- The row's lock decides between this and a renewal that comes at the same time.
@@ -68,6 +68,31 @@ SELECT version, epoch, kind, change, value FROM change WHERE version > $1 ORDER 
 
 -- name: registry_version
 SELECT number FROM meta WHERE name = 'registry';
+
+-- name: news
+-- What every beat looks at: how far the configuration got, and which store this is.
+SELECT (SELECT number FROM meta WHERE name = 'registry'), (SELECT words FROM meta WHERE name = 'store_id');
+
+-- name: note_commit
+-- Last of all: a row that nobody else writes. By it a node knows whether a server has all that it acknowledged.
+INSERT INTO meta(name, number) VALUES ('commits:' || $1::bigint, $2)
+ON CONFLICT(name) DO UPDATE SET number = excluded.number;
+
+-- name: standing
+-- What a server knows of a node: when its epoch was drawn, its last commit; and the last epoch, the configuration's version.
+SELECT (SELECT started_at FROM node WHERE epoch = $1),
+  coalesce((SELECT number FROM meta WHERE name = 'commits:' || $1::bigint), 0),
+  (SELECT number FROM meta WHERE name = 'epoch'), (SELECT number FROM meta WHERE name = 'registry');
+
+-- name: rename_store
+-- One of those that find it out does.
+UPDATE meta SET words = $2 WHERE name = 'store_id' AND words = $1;
+
+-- name: drop_old_commits
+-- Of nodes that are long gone; those of a short while ago may still come back and ask.
+DELETE FROM meta WHERE name LIKE 'commits:%'
+  AND substr(name, 9)::bigint < (SELECT number FROM meta AS last WHERE last.name = 'epoch') - 1000
+  AND NOT EXISTS (SELECT 1 FROM node WHERE 'commits:' || node.epoch = meta.name);
 
 -- name: drop_old_changes
 DELETE FROM change WHERE at < clock_timestamp() - interval '1 day';

@@ -1,0 +1,184 @@
+"""A standby is promoted under the nodes: one that has everything, and one that had fallen behind (ADR 0010)."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+from tests.postgres.server import Server
+from tests.postgres.standby import catch_up, dsn_of_all, promote, standby_of
+from tests.postgres.waiting import until
+from tests.store.conftest import Run
+from tests.store.fakes import StillClock
+from tests.store.ledger import Town, add_endpoint, build_town, post, settle, settled
+from tests.store.steps import closing, node
+
+from homing.errors import CommitUnknown, HomingError, Unavailable
+from homing.store.postgres import PostgresStore, dial
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server]]:
+    """A server and its synchronous standby: only their deaths are tested, not the machine's."""
+    with Server(fast=True, synchronous_commit=True) as primary, standby_of(primary) as standby:
+        yield primary, standby
+
+
+def address(pair: tuple[Server, Server], database: str) -> str:
+    """One database of both, as an operator writes it."""
+    return dsn_of_all(pair, database, target_session_attrs="read-write")
+
+
+async def beaten(store: PostgresStore) -> None:
+    """Have a node's heart beat until it has."""
+    while True:
+        try:
+            await store.beat()
+        except HomingError:
+            await asyncio.sleep(0.02)  # the dialer's pause is real time
+        else:
+            return
+
+
+async def seqs(store: PostgresStore, town: Town) -> list[int]:
+    return [item.seq for item in await store.inbox(town.ann, 0, 99)]
+
+
+def test_a_standby_that_has_everything_takes_over(
+    pair: tuple[Server, Server], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit waits for the standby and is not seen before; after the promotion the nodes go on as who they were, and devices too."""
+    primary, standby = pair
+    database = primary.create()
+    catch_up(standby, primary)
+
+    async def story() -> None:
+        a, b = [await node(address(pair, database), clock=StillClock()) for _ in range(2)]
+        town = await build_town(a)
+        key = await post(a, town.app, "Ann")
+        monkeypatch.setattr(dial, "ANSWER_S", 0.3)
+        with standby.frozen():
+            with pytest.raises(CommitUnknown):
+                await post(a, town.app, "Ann")
+            assert await seqs(b, town) == [1]
+            with pytest.raises(Unavailable):
+                await a.held_lanes((b"", 0), 9)  # whether it is stored, nobody can say yet
+        monkeypatch.setattr(dial, "ANSWER_S", 10.0)
+        while await seqs(b, town) != [1, 2]:
+            await asyncio.sleep(0.01)  # the commit that was given up has gone on by itself
+        assert len(await a.held_lanes((b"", 0), 9)) == 2
+        before = [(store.epoch, store.store_id) for store in (a, b)]
+        lost: list[str] = []
+        for store in (a, b):
+            store.on_lost(lambda: lost.append("lost"))
+            store.on_rewound(lambda: lost.append("rewound"))
+        primary.kill()
+        with pytest.raises(Unavailable):
+            await post(a, town.app, "Ann")
+        promote(standby)
+        for store in (a, b):
+            await beaten(store)
+        assert ([(store.epoch, store.store_id) for store in (a, b)], lost) == (before, [])
+        await post(b, town.app, "Ann")
+        await settle(a, settled(key, town.endpoint.id, 1))
+        assert await seqs(a, town) == [1, 2, 3]
+        c = await node(address(pair, database), clock=StillClock())
+        assert c.store_id == a.store_id  # those that remember have vouched for it
+
+    run(closing(story()))
+
+
+def test_a_standby_that_fell_behind_is_another_store(pair: tuple[Server, Server], run: Run) -> None:
+    """Who remembers more than it has begins anew, and so does who only hears of it; numbers of epochs are not drawn again."""
+    primary, standby = pair
+    database = primary.create()
+    primary.configure(synchronous_standby_names="")
+
+    async def story() -> None:
+        a, b = [await node(address(pair, database), clock=StillClock()) for _ in range(2)]
+        town = await build_town(a)
+        kept = await post(a, town.app, "Ann")
+        for store in (a, b):
+            await store.beat()
+        await asyncio.to_thread(catch_up, standby, primary)
+        standby.configure(primary_conninfo="")  # it hears no more
+        gone = "SELECT count(*) FROM pg_stat_replication"
+        await asyncio.to_thread(until, lambda: not primary.ask(gone), 20, lambda: "it still follows")
+        lost_key = await post(a, town.app, "Ann")
+        c = await node(address(pair, database), clock=StillClock())
+        for store in (a, b, c):
+            await store.beat()
+        newest = c.epoch
+        heard: list[tuple[str, str]] = []
+        for name, store in (("a", a), ("b", b), ("c", c)):
+            store.on_lost(lambda name=name: heard.append((name, "lost")))  # type: ignore[misc]
+            store.on_rewound(lambda name=name: heard.append((name, "rewound")))  # type: ignore[misc]
+        before = a.store_id
+        primary.kill()
+        promote(standby)
+        with pytest.raises(Unavailable):
+            await post(a, town.app, "Ann")
+        for store in (a, b, c, a, b, c):
+            await beaten(store)
+        assert heard.count(("a", "rewound")) == 1
+        assert {("a", "lost"), ("b", "rewound"), ("c", "lost"), ("c", "rewound")} <= set(heard)
+        assert before != a.store_id == b.store_id == c.store_id
+        assert len({a.epoch, b.epoch, c.epoch}) == 3
+        assert min(a.epoch, c.epoch) > newest
+        assert await seqs(a, town) == [1]
+        assert await a.message(lost_key[:16]) is None
+        again = await post(a, town.app, "Ann")
+        assert await seqs(b, town) == [1, 2]  # the number of what was lost
+        # What the former epoch held is nobody's until its term has run out there.
+        assert [work.key for work in await a.held_lanes((b"", 0), 9)] == [again]
+        assert await a.adopt_lanes((b"", 0), 9) == []
+        await a._db.write(lambda c: c.execute("UPDATE node SET alive_until = clock_timestamp()"))
+        for store in (b, a):
+            await store.beat()
+        assert kept in [work.key for work in await b.adopt_lanes((b"", 0), 9)]
+        await settle(b, settled(kept, town.endpoint.id, 1))
+        await add_endpoint(b, town.app)
+        d = await node(address(pair, database), clock=StillClock())
+        assert d.store_id == a.store_id
+
+    run(closing(story()))
+
+
+def test_who_has_just_started_cannot_vouch_for_a_promoted_server(
+    pair: tuple[Server, Server], run: Run
+) -> None:
+    """Nobody is left who remembers: the store has another name from now on, once."""
+    primary, standby = pair
+    database = primary.create()
+    catch_up(standby, primary)
+
+    async def story() -> None:
+        first = await node(address(pair, database), clock=StillClock())
+        before = first.store_id
+        await first.close()
+        primary.kill()
+        promote(standby)
+        second = await node(address(pair, database), clock=StillClock())
+        third = await node(address(pair, database), clock=StillClock())
+        assert before != second.store_id == third.store_id
+
+    run(closing(story()))
+
+
+def test_an_epoch_that_was_drawn_again_is_not_renewed_by_its_first_owner(
+    postgres: Server, fresh_database: str, run: Run
+) -> None:
+    """A node whose registration was lost finds another's row under its number, and begins anew."""
+
+    async def story() -> None:
+        store = await node(postgres.dsn(fresh_database), clock=StillClock())
+        before = store.epoch
+        connection = await asyncpg.connect(postgres.dsn(fresh_database))
+        await connection.execute("UPDATE node SET started_at = started_at + interval '1 second'")
+        await connection.close()
+        await store.beat()
+        assert store.epoch > before
+
+    run(closing(story()))
