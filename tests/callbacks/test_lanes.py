@@ -1,5 +1,6 @@
 """The memory of the courier: which lanes it holds, whose turn it is, how much of the store's it takes."""
 
+import msgspec
 import pytest
 from tests.engine.fakes import new_key
 
@@ -45,6 +46,21 @@ def test_a_lane_is_tried_once_at_a_time() -> None:
     lanes.ended(lane)
     lanes.queue(lane)
     assert lanes.start(10, 0) == [lane]
+
+
+def test_what_another_node_recorded_before_comes_first() -> None:
+    """Events of ours that follow one this memory does not have are not taken: the next settle brings them in their order."""
+    lanes, key = Lanes(16), new_key()
+    lanes.add(work(1, 1, key=key))
+    lane = lanes.held[key, 1]
+    third = work(1, 3, key=key, fresh=False)
+    lanes.add(msgspec.structs.replace(third, pending=0b111))
+    assert [n for n, _, _ in lane.events] == [1]
+    lanes.add(work(1, 2, 3, key=key, fresh=False))  # what the settle of the first found forgotten
+    assert [n for n, _, _ in lane.events] == [1, 2, 3]
+    fifth = work(1, 5, key=key, fresh=False)
+    lanes.add(msgspec.structs.replace(fifth, pending=0b10111))  # the fourth is not for this endpoint
+    assert [n for n, _, _ in lane.events] == [1, 2, 3, 5]
 
 
 def test_events_told_twice_are_kept_once() -> None:

@@ -4,15 +4,17 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import SOON_MS, build_town, numbers, post, settle, settled
 from tests.store.steps import closing, node
 
+from homing.callbacks.lanes import Lanes
 from homing.config.settings import ROLES
 from homing.errors import Unavailable
-from homing.lifecycle.dispatch import Clock
+from homing.lifecycle.dispatch import Clock, Read, Received
 from homing.store.batch import Batch, Occurrence, Verdict
 from homing.store.postgres import PostgresStore, claims, nodes
 from homing.store.postgres.nodes import Known, Terms
@@ -89,6 +91,30 @@ def test_a_walk_over_many_lanes_goes_in_strides(
             found += [work.key for work in works]
             after = (works[-1].key, works[-1].endpoint)
         assert found == late
+
+    run(closing(story()))
+
+
+def test_events_of_one_lane_that_two_nodes_record_are_told_in_order(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """Who holds the lane hears with its own event that the row holds another before it, and gets both with the next settle."""
+
+    async def story() -> None:
+        a, b = await node(database, clock=clock), await node(database, clock=clock)
+        town = await build_town(a)
+        key = await post(a, town.app, "Ann")
+        assert (await b.commit(Batch(occurrences=[Occurrence(key, Received())]))).lanes == []
+        (further,) = (await a.commit(Batch(occurrences=[Occurrence(key, Read())]))).lanes
+        assert ([n for n, _, _ in further.events], further.pending, further.fresh) == ([3], 0b111, False)
+        lanes = Lanes(16)
+        lanes.add(msgspec.structs.replace(further, events=((1, 0, 0),), fresh=True, pending=0))
+        lanes.add(further)
+        lane = lanes.held[key, town.endpoint.id]
+        done = settled(key, town.endpoint.id, 1, known=lane.known_after_first())
+        for work in (await settle(a, done)).lanes:
+            lanes.add(work)
+        assert [n for n, _, _ in lane.events] == [1, 2, 3]
 
     run(closing(story()))
 

@@ -127,6 +127,8 @@ class Lanes:
             if not work.fresh or not work.events:
                 return  # let go meanwhile: the store has its events, and will tell when they are due
             lane = self.hold(work)
+        elif _misses_some(work, lane.last_n):
+            return  # the settle of what is being told brings these and those before them, in order
         else:
             for event in work.events:
                 if event[0] > lane.last_n:
@@ -280,3 +282,11 @@ class Lanes:
     def _advance(self, now_ms: int) -> None:
         if self._overdue.advance(now_ms):
             self._crowd = None
+
+
+def _misses_some(work: LaneWork, last_n: int) -> bool:
+    """Say whether another node recorded an event that comes before these, and that the lane here does not have."""
+    if not work.pending or not work.events:
+        return False
+    before = (1 << (work.events[0][0] - 1)) - 1
+    return bool(work.pending & before & ~((1 << last_n) - 1))

@@ -220,7 +220,8 @@ class LaneWork(msgspec.Struct, frozen=True, gc=False):
     ``key`` is the dispatch's (18 bytes), or 20 bytes for a lane beside it (`model.replay_lane`, `model.single_lane`).
     ``job`` is the uid of the job that a replay belongs to.
 
-    ``events`` are (n, status number, at_ms), ascending; ``tries`` were spent on the first of them.
+    ``events`` are (n, status number, at_ms), ascending; ``tries`` were spent on the first of them. ``pending`` says of further
+    events what the lane's row holds with them (bit n - 1): another node may have recorded one before them. 0: none has.
     """
 
     key: DispatchKey
@@ -230,6 +231,7 @@ class LaneWork(msgspec.Struct, frozen=True, gc=False):
     tries: int = 0
     fresh: bool = True
     job: str | None = None
+    pending: int = 0
 
 
 class CommandWork(msgspec.Struct, frozen=True, gc=False):

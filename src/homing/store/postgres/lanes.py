@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from homing.model import dispatch_of, is_operation, is_replay, message_of
-from homing.store.batch import Settle, Verdict
+from homing.store.batch import LaneWork, Settle, Verdict
 
 Place = tuple[bytes, int]
 """(lane's key, endpoint)"""
@@ -75,6 +75,10 @@ class Lanes:
         lane = self.rows[key, endpoint]
         lane.pending |= bits
         lane.is_changed = True
+
+    def seen(self, work: LaneWork) -> LaneWork:
+        """Return further events of a lane with all that its row holds: whoever holds it may not know of all of that."""
+        return msgspec.structs.replace(work, pending=self.rows[work.key, work.endpoint].pending)
 
     def written(self) -> tuple[list[LaneRow], list[LaneRow], list[Place]]:
         """Return the rows to insert, to update and to delete, each sorted by key."""

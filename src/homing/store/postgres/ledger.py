@@ -96,6 +96,7 @@ class Transaction:
             lanes.add(key, endpoint, pending, due_ms, owner)
         for bits, key, endpoint in fold.writes.bits:
             lanes.widen(key, endpoint, bits)
+        committed.lanes = [work if work.fresh else lanes.seen(work) for work in committed.lanes]
         await self._write(fold, lanes)
         works, due = await settles.write(self._connection, outcomes, forgotten, self._now_ms)
         if wanted:
