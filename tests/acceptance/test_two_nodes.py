@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,11 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.acceptance.served import Served
-from tests.acceptance.town import hear, link, say, told, town, until_told
+from tests.acceptance.town import hear, link, say, town, until_told
 from tests.postgres.server import Server
 from tests.waiting import again
-
-from homing.simulator.receivers import Caught, Receiver
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 TAKEN_OVER_S = 60.0
@@ -125,54 +122,3 @@ async def answered(http: httpx.AsyncClient, status: int) -> str:
         within_s=TAKEN_OVER_S,
     )
     return answer.text
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(240)
-def test_a_node_that_is_killed_is_taken_over(nodes: tuple[Served, Served], run: Run) -> None:
-    """kill -9 amid a load: each message that either acknowledged is told of, by the one that is left."""
-    one, other = nodes
-
-    async def story() -> None:
-        async with town(one) as place, other.client() as there:
-            await place.user("ann")
-            receiver = await place.receiver("json", "slow:200ms")
-            acknowledged: list[str] = []
-            is_amid = asyncio.Event()
-
-            async def post(http: httpx.AsyncClient) -> None:
-                with contextlib.suppress(httpx.TransportError):
-                    while len(acknowledged) < 1_000:
-                        answer = await http.post("/1/messages", json=place.message("ann"))
-                        if answer.status_code == 201:
-                            acknowledged.append(answer.json()["messageId"])
-                        if len(acknowledged) == 300:
-                            is_amid.set()
-
-            load = [asyncio.create_task(post(http)) for http in (place.http, there) for _ in range(8)]
-            await is_amid.wait()
-            other.kill()
-            await asyncio.gather(*load)
-            await all_told(receiver, acknowledged)
-            assert "callback.adopted" in one.log
-
-    run(story())
-
-
-async def all_told(receiver: Receiver, messages: list[str]) -> None:
-    """Wait until the receiver took the first status of each of these messages."""
-    missing, is_whole = set(messages), asyncio.Event()
-
-    def look(caught: Caught) -> None:
-        if 200 <= (caught.answered or 0) < 300:
-            missing.discard(told(caught)[0])
-        if not missing:
-            is_whole.set()
-
-    receiver.on_caught.append(look)
-    for caught in receiver.caught:
-        look(caught)
-    try:
-        await asyncio.wait_for(is_whole.wait(), TAKEN_OVER_S)
-    except TimeoutError:
-        raise AssertionError(f"{len(missing)} of {len(messages)} were never told") from None

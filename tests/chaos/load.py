@@ -6,8 +6,8 @@ Both go on through every death of the server; nothing here looks into it.
 import asyncio
 import random
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import httpx
 import msgspec
@@ -26,11 +26,19 @@ class Switch:
         self.is_ending = False
 
 
+class Poster(Protocol):
+    """Whom a back end posts to: a node, or what stands before several."""
+
+    async def post(self, url: str, *, content: bytes, headers: dict[str, str]) -> httpx.Response:
+        """Send a request; raises `httpx.TransportError`."""
+        ...
+
+
 class Senders:
     """Back ends that post, each one message at a time, under a new idempotency key each."""
 
     def __init__(
-        self, http: httpx.AsyncClient, app: int, names: Sequence[str], switch: Switch, rng: random.Random
+        self, http: Poster, app: int, names: Sequence[str], switch: Switch, rng: random.Random
     ) -> None:
         self.accepts: list[Accept] = []
         self.repeats = 0
@@ -89,11 +97,14 @@ class Senders:
 class Phone:
     """One device: connects, stores, acknowledges, reads; loses its connection, and now and then its cursor."""
 
-    def __init__(self, url: str, token: str, epoch: str, switch: Switch, rng: random.Random) -> None:
+    def __init__(
+        self, url: Callable[[], str], token: str, epoch: str, switch: Switch, rng: random.Random
+    ) -> None:
+        """``url()`` is where to connect now."""
         self.stored: dict[str, None] = {}
         """The ids of the messages on the device, in order of arrival."""
         self.connections = 0
-        self._url = url.replace("http:", "ws:") + "/device/1/connect"
+        self._url = url
         self._token = token
         self._epoch = epoch
         self._cursor = 0
@@ -106,7 +117,7 @@ class Phone:
             await self._switch.up.wait()
             try:
                 async with connect(
-                    self._url,
+                    self._url().replace("http:", "ws:") + "/device/1/connect",
                     subprotocols=[websockets.Subprotocol("homing.v1")],
                     compression=None,
                     proxy=None,
@@ -128,7 +139,7 @@ class Phone:
                 await self._say(socket, {"type": "read", "messageIds": stored[start : start + 500]})
         async for frame in socket:
             it = msgspec.json.decode(frame)
-            assert it["type"] in {"welcome", "msg", "read", "gone"}, it
+            assert it["type"] in {"welcome", "msg", "read", "gone", "bye"}, it
             if it["type"] != "msg":
                 continue
             self.stored[it["messageId"]] = None

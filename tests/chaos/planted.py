@@ -1,4 +1,5 @@
-"""`homing serve` with a bug planted on purpose: what T8 is worth is shown by its finding each of these.
+"""`homing serve` with a bug planted on purpose, some of a kind that only several nodes on a PostgreSQL can have: what T8 is
+worth is shown by its finding each of these.
 
 Run as a program: the bug's name, then the arguments of `homing`.
 """
@@ -93,8 +94,55 @@ BUGS: dict[str, tuple[str, Callable[[], None]]] = {
 }
 """Name → (the invariant that it breaks, what plants it)."""
 
+
+def takes_the_living_for_dead() -> None:
+    """Claims are not fenced: whoever starts takes what the others hold."""
+    from homing.store.postgres import PostgresStore, claims
+
+    async def adopt_lanes(self: PostgresStore, after: tuple[bytes, int], limit: int) -> list[Any]:
+        alone = self._known._replace(newest=self._known.newest + 1, live=[self._epoch])
+        return await claims.walk(
+            after,
+            lambda place: self._db.write(lambda c: claims.adopt_lanes(c, place, limit, self._epoch, alone)),
+        )
+
+    plant(PostgresStore, "adopt_lanes", adopt_lanes)
+
+
+def forgets_what_the_dead_held() -> None:
+    """Lanes of a node that died are marked as the survivor's, and never told."""
+    from homing.callbacks.leftovers import Leftovers
+    from homing.store.postgres import PostgresStore
+
+    plant(Leftovers, "_take", lambda *_: None)
+
+    async def none(*_: object) -> list[object]:
+        return []
+
+    plant(PostgresStore, "held_lanes", none)
+
+
+def lets_the_dead_be() -> None:
+    """Nobody ever finds out that a term has run out."""
+    from homing.store.postgres import nodes
+
+    plant(nodes, "_SQL", {**nodes._SQL, "bury": "SELECT epoch FROM node WHERE false"})
+
+
+NODE_BUGS: dict[str, tuple[str, float, Callable[[], None]]] = {
+    bug.__name__: (number, quiet_s, bug)
+    for number, quiet_s, bug in (
+        ("I7", 2.0, takes_the_living_for_dead),
+        ("I2", 30.0, forgets_what_the_dead_held),
+        ("I2", 30.0, lets_the_dead_be),
+    )
+}
+"""Name → (the invariant that it breaks, how long everything may take at the end to be told, what plants it)."""
+
 if __name__ == "__main__":
     from homing.cli.main import main
 
-    BUGS[sys.argv[1]][1]()
+    ({name: bug for name, (_, bug) in BUGS.items()} | {name: bug for name, (_, _, bug) in NODE_BUGS.items()})[
+        sys.argv[1]
+    ]()
     main(sys.argv[2:])

@@ -5,65 +5,39 @@ Judged from outside, by `journal.check`. A run is repeated with HOMING_CHAOS_SEE
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from tests.acceptance.served import Served, made
-from tests.chaos.journal import Counts, Endpoint, Event, Journal, check, count
-from tests.chaos.load import Phone, Senders, Switch
+from tests.acceptance.served import Served
+from tests.chaos.journal import Counts, Journal, check, count
+from tests.chaos.load import Senders
 from tests.chaos.planted import BUGS
-from tests.chaos.receiver import Receivers
 from tests.chaos.remains import rest_of
+from tests.chaos.site import IS_FULL, PEOPLE, Site, figures
 
-from homing.contract.notification import parse_utc
-
-IS_FULL = os.environ.get("HOMING_CHAOS") == "full"
 CYCLES = 100 if IS_FULL else 4
 SENDERS = 12 if IS_FULL else 6
-READERS = ("ann", "bob", "Čeněk Dvořák")
-SILENT = ("dora", "emil")
-UNKNOWN = ("nobody", "no one")
 RECOVERY_S = 5.0
 """RELIABILITY.md T8: after a death everything goes on within this time (and a lease, of which one node has none)."""
-
-FORMS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
-    "all": ("json", "ms", None),
-    "query": ("get", "s", None),
-    "some": ("form", "ms", ("read", "IdentifierNotFound")),
-}
-SICK = ("sick",) if IS_FULL else ()
-"""Down until the load is over, so that its endpoint rests over many deaths; then it gets everything. Its first probe
-comes half a minute after the last start, which is too long for a short run."""
-FORMS |= dict.fromkeys(SICK, ("json", "ms", None))
-ENDPOINTS = {
-    name: Endpoint(None if statuses is None else frozenset(statuses), 1 if unit == "ms" else 1000)
-    for name, (_, unit, statuses) in FORMS.items()
-}
 
 
 class Run:
     """One server that dies again and again, and everybody who depends on it."""
 
-    def __init__(self, data: Path, seed: int) -> None:
-        self.rng = random.Random(seed)
+    def __init__(self, data: Path, seed: int, *, late: float = 0.04) -> None:
         self.served = Served(data)
+        self.site = Site(seed, late=late)
+        self.rng, self.switch, self.receivers = self.site.rng, self.site.switch, self.site.receivers
         self.cycles = CYCLES
         self.lives_s = (0.05, 1.5 if IS_FULL else 0.6)
         """How long the server lives once it is up, at least and at most."""
         self.quiet_s = 240.0 if IS_FULL else 25.0
         """How long everything may take at the end to be told."""
-        self.switch = Switch()
-        self.receivers = Receivers(list(FORMS), seed, sick=SICK)
-        self.phones: list[Phone] = []
         self.starts_s: list[float] = []
         self.recoveries_s: list[float] = []
-        self.app: dict[str, Any] = {}
-        self.contradictions: list[str] = []
         self.exit_code: int | None = None
 
     async def run(self) -> Journal:
@@ -77,29 +51,28 @@ class Run:
 
     async def _run(self) -> Journal:
         await self._start()
+        site = self.site
         async with self.served.client() as http:
-            await self._set_up(http)
-            senders = Senders(http, self.app["id"], READERS + SILENT + UNKNOWN, self.switch, self.rng)
+            await site.set_up(http, lambda: self.served.url)
+            senders = Senders(http, site.app["id"], PEOPLE, self.switch, self.rng)
             async with asyncio.TaskGroup() as everybody:
                 posting = [everybody.create_task(senders.run()) for _ in range(SENDERS)]
-                phoning = [everybody.create_task(phone.run()) for phone in self.phones]
+                phoning = [everybody.create_task(phone.run()) for phone in site.phones]
                 for _ in range(self.cycles):
                     await self._die()
                     await self._start()
                 self.switch.is_ending = True
                 await asyncio.gather(*posting)
-                for name in SICK:
-                    self.receivers.recover(name)
-                await self.receivers.until_told(self._expected(senders), self.quiet_s)
-                journal = await self._seen(http, senders)
+                await site.until_all_told(senders, self.quiet_s)
+                journal = await site.seen(http, senders)
                 for task in phoning:
                     task.cancel()
         self.exit_code = await asyncio.to_thread(self.served.stop)
         journal.calls = list(self.receivers.calls(self.starts_s))
         rest = rest_of(self.served.data / "homing.db")
-        journal.rest = rest._replace(torn=[*rest.torn, *self.contradictions])
+        journal.rest = rest._replace(torn=[*rest.torn, *site.contradictions])
         print(
-            f"\n{senders.repeats} requests repeated, {sum(phone.connections for phone in self.phones)} connections"
+            f"\n{senders.repeats} requests repeated, {sum(phone.connections for phone in site.phones)} connections"
         )
         return journal
 
@@ -116,8 +89,7 @@ class Run:
     def told(self, counts: Counts, first_s: Sequence[float]) -> str:
         """The figures of the run, one line."""
         return (
-            f"{self.cycles} cycles, {len(self.starts_s)} starts: {counts.accepted} messages accepted, {counts.events} events, "
-            f"{counts.callbacks} callbacks ({counts.retries} retries, {counts.duplicates} duplicates); after a start "
+            f"{self.cycles} cycles, {len(self.starts_s)} starts: {figures(counts)}; after a start "
             f"/healthz in {max(self.recoveries_s):.2f} s at most, the first callback in {max(first_s):.2f} s at most"
         )
 
@@ -141,63 +113,6 @@ class Run:
     async def _kill(self) -> None:
         self.served.kill()
         await self.receivers.until_hung_up()  # so that a callback counts for the life that sent it
-
-    async def _set_up(self, http: httpx.AsyncClient) -> None:
-        self.app = await made(http, "/1/apps", {"name": "chaos"})
-        path = f"/1/apps/{self.app['id']}"
-        for name in READERS + SILENT:
-            await made(http, f"{path}/users", {"identifier": name, "password": "secret"})
-        for name, (form, unit, statuses) in FORMS.items():
-            receiver = self.receivers.by_name[name]
-            endpoint: dict[str, object] = {"url": receiver.url, "form": form, "timestampPrecision": unit}
-            endpoint |= {} if statuses is None else {"statuses": list(statuses)}
-            receiver.trust((await made(http, f"{path}/endpoints", endpoint))["secret"])
-        # One reader has two devices: each status still comes once.
-        for name in (*READERS, READERS[0]):
-            login = {"appKey": self.app["appKey"], "identifier": name, "password": "secret"}
-            told = await made(http, "/device/1/sessions", login)
-            self.phones.append(Phone(self.served.url, told["token"], told["epoch"], self.switch, self.rng))
-
-    def _expected(self, senders: Senders) -> set[tuple[str, tuple[str, str], str]]:
-        lives: dict[str, tuple[str, ...]] = dict.fromkeys(READERS, ("enqueued", "delivered", "read"))
-        lives |= dict.fromkeys(SILENT, ("enqueued",)) | dict.fromkeys(UNKNOWN, ("IdentifierNotFound",))
-        return {
-            (name, (accept.message_id, recipient), status)
-            for accept in senders.accepts
-            for recipient in accept.told
-            for status in lives[recipient]
-            for name, endpoint in ENDPOINTS.items()
-            if endpoint.wants(status)
-        }
-
-    async def _seen(self, http: httpx.AsyncClient, senders: Senders) -> Journal:
-        journal = Journal(
-            app=str(self.app["id"]), endpoints=ENDPOINTS, accepts=senders.accepts, readers=frozenset(READERS)
-        )
-        cursor: dict[str, str] = {}
-        while True:
-            page = (await http.get("/1/messages", params={"limit": "200"} | cursor)).raise_for_status().json()
-            for message in page["items"]:
-                journal.events |= _events_of(message)
-            if page["nextCursor"] is None:
-                break
-            cursor = {"cursor": page["nextCursor"]}
-        for accept in self.rng.sample(senders.accepts, min(300, len(senders.accepts))):
-            answer = await http.get(f"/1/messages/{accept.message_id}")
-            shown = {} if answer.status_code == 404 else _events_of(answer.raise_for_status().json())
-            dispatches = [(accept.message_id, recipient) for recipient in accept.told]
-            if shown != {one: journal.events[one] for one in dispatches if one in journal.events}:
-                self.contradictions.append(f"{accept.message_id} is not what the list shows")
-        return journal
-
-
-def _events_of(message: dict[str, Any]) -> dict[tuple[str, str], list[Event]]:
-    return {
-        (message["messageId"], one["identifier"]): [
-            Event(event["seq"], event["status"], parse_utc(event["timestamp"])[0]) for event in one["events"]
-        ]
-        for one in message["recipients"]
-    }
 
 
 @pytest.mark.chaos
@@ -228,8 +143,7 @@ def test_a_planted_bug_is_found(
     tmp_path: Path, run: Callable[[Coroutine[Any, Any, Journal]], Journal], bug: str
 ) -> None:
     """The same run against a server with a bug finds it: a test that finds nothing has looked."""
-    killed = Run(tmp_path / "data", seed=7)
+    killed = Run(tmp_path / "data", seed=7, late=0.5)
     killed.served = Served(tmp_path / "data", program=[str(Path(__file__).with_name("planted.py")), bug])
-    killed.receivers = Receivers(list(FORMS), 7, late=0.5)
     killed.cycles, killed.lives_s, killed.quiet_s = 1, (0.4, 0.6), 2.0
     assert BUGS[bug][0] in {finding.partition(":")[0] for finding in check(run(killed.run()))}
