@@ -1,6 +1,7 @@
 """Several nodes on one database: who owns what, and who takes over."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -214,10 +215,20 @@ def test_no_try_begins_when_the_term_is_old(database: str, clock: StillClock, ru
         store._renewed_at_s -= 21
         assert not store.may_start_try()
         store._renewed_at_s -= 15
-        with pytest.raises(Unavailable):
-            await store.commit(Batch())
+        claims: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.commit(Batch()),
+            lambda: store.claim_lanes(1, 9),
+            lambda: store.claim_lanes(1, 1, 0.5),
+            lambda: store.adopt_lanes((b"", 0), 9),
+            lambda: store.claim_commands(9),
+            lambda: store.replay_step("", 9),
+        ]
+        for claim in claims:
+            with pytest.raises(Unavailable):
+                await claim()
         await store.beat()
         assert store.may_start_try()
+        await store.claim_lanes(1, 9)
         await store.commit(Batch())
 
     run(closing(story()))

@@ -69,7 +69,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
             store.store_id = await database.write(lambda c: _note_timeline(c, database.dialer.server))
             await store._register()
             store._heard = await store._fetchval(_NODES["registry_version"])
-            database.dialer.examine = store.examine
+            database.dialer.examine = store._witness.examine
             if beats:
                 store._spawn(store._beats())
         except BaseException:
@@ -144,22 +144,22 @@ class PostgresStore(PostgresNode, PostgresArchive):
     async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
         """See `port.Ledger.claim_lanes`."""
         if chance is None:
-            return await self._db.write(
+            return await self._come_to_own(
                 lambda c: claims.claim_lanes(c, endpoint, self.now_ms(), limit, self._epoch)
             )
-        return await self._db.write(
+        return await self._come_to_own(
             lambda c: claims.claim_by_chance(c, endpoint, self.now_ms(), chance, self._epoch)
         )
 
     async def replay_step(self, job: str, limit: int) -> ReplayStep:
         """See `port.Ledger.replay_step`."""
-        return await self._db.write(lambda c: replays.step(c, job, limit, self.now_ms(), self._epoch))
+        return await self._come_to_own(lambda c: replays.step(c, job, limit, self.now_ms(), self._epoch))
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
         return await claims.walk(
             after,
-            lambda place: self._db.write(
+            lambda place: self._come_to_own(
                 lambda c: claims.adopt_lanes(c, place, limit, self._epoch, self._known)
             ),
         )
@@ -177,7 +177,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         """See `port.Ledger.claim_commands`."""
         has_orphans, self._has_orphans = self._has_orphans, False
         try:
-            works, is_more = await self._db.write(
+            works, is_more = await self._come_to_own(
                 lambda c: claims.claim_commands(
                     c, self.now_ms(), limit, self._epoch, self._known, has_orphans=has_orphans
                 )

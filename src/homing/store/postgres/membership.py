@@ -13,20 +13,18 @@ from functools import partial
 from typing import Any, Final
 
 import asyncpg
-import uuid_utils
 
 from homing.config.settings import ROLES, Role
 from homing.errors import HomingError, Unavailable
 from homing.store.batch import Changed, Committed
 from homing.store.port import HearHint, Share
 from homing.store.postgres import claims, hints, nodes, partitions
-from homing.store.postgres.database import Database
-from homing.store.postgres.dial import Connection, Server
+from homing.store.postgres.database import Database, T, Work
 from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
 from homing.store.postgres.nodes import Known, Terms, real_s
 from homing.store.postgres.positions import Positions
 from homing.store.postgres.registry import PostgresRegistry
-from homing.store.postgres.standing import Memory, forgotten
+from homing.store.postgres.standing import Memory, Witness
 from homing.store.postgres.store_clock import StoreClock
 from homing.store.sql import load
 from homing.telemetry import LogEvent, logger
@@ -67,10 +65,6 @@ class PostgresNode(PostgresRegistry):
         self._started_at = datetime.fromtimestamp(0, UTC)
         self._commits = 0
         """The number of this epoch's last commit that was answered."""
-        self._forgotten: str | None = None
-        """What the server that takes writes now has forgotten; until this node has begun anew it uses it for nothing."""
-        self._is_vouched = True
-        """Whether the store has noted the timeline of the server in use."""
         self._known = Known.of(0, {})
         self._living: Mapping[int, Collection[str]] = {}
         """The roles of all nodes, as last seen."""
@@ -92,17 +86,29 @@ class PostgresNode(PostgresRegistry):
         self._has_orphans = True
         """Whether there may be commands of a node that is no more; lanes are walked when `on_orphaned` says so."""
         self._called = asyncio.Event()
+        self._witness = Witness(database, self._memory, self._called.set)
 
     def _trust_term(self) -> None:
         """Raise where the others may take this node for dead by the time that what it would own is stored."""
-        if self._forgotten is not None:
-            raise Unavailable(f"the database has forgotten something: {self._forgotten}")
+        if self._witness.forgotten is not None:
+            raise Unavailable(f"the database has forgotten something: {self._witness.forgotten}")
         if (real_s() - self._renewed_at_s) * 1000 > self._terms.alive_ms * _TOO_OLD:
             raise Unavailable("this node's term was not renewed in time")
 
+    async def _come_to_own(self, work: Work[T]) -> T:
+        """Run ``work``, by which this node comes to own something, in one transaction; not where its term may have run out."""
+
+        async def trusted(connection: Any) -> T:
+            value = await work(connection)
+            self._trust_term()
+            return value
+
+        self._trust_term()
+        return await self._db.write(trusted)
+
     def may_start_try(self) -> bool:
         """See `port.Ownership.may_start_try`."""
-        return self._forgotten is None and real_s() - self._renewed_at_s <= self._terms.trusted_s
+        return self._witness.forgotten is None and real_s() - self._renewed_at_s <= self._terms.trusted_s
 
     def on_lost(self, lost: Callable[[], None]) -> None:
         """See `port.Ownership.on_lost`."""
@@ -149,7 +155,7 @@ class PostgresNode(PostgresRegistry):
 
     async def beat(self) -> None:
         """Renew the term, learn who lives, catch up with what others changed; a lost term begins a new epoch."""
-        if self._forgotten is not None:
+        if self._witness.forgotten is not None:
             await self._begin_anew()
         began_s = real_s()
         ear = await self._listening()
@@ -181,8 +187,8 @@ class PostgresNode(PostgresRegistry):
             self._bereave()
         if not await self._hear(beat.registry_version):
             _call(self._lost)
-        if not self._is_vouched:
-            await self._vouch()
+        if not self._witness.has_vouched:
+            await self._witness.vouch()
         if beat.store_id != self.store_id:
             self.store_id = beat.store_id  # another node found that something is lost
             _call(self._rewound)
@@ -205,44 +211,22 @@ class PostgresNode(PostgresRegistry):
                 await asyncio.wait_for(self._called.wait(), self._terms.beat_s)
             self._called.clear()
 
-    async def examine(self, connection: Connection, server: Server) -> None:
-        """Compare what this node remembers with what a server has that it has not used yet (`dial.Dialer.examine`)."""
-        if self._epoch == 0 or self._forgotten is not None:
-            return
-        memory = Memory(self._epoch, self._started_at, self._commits, self._known.newest, self._heard)
-        if (told := await forgotten(connection, memory)) is not None:
-            self._forgotten = told
-            self._called.set()
-            raise Unavailable(f"it has forgotten something: {told}")
-        before = self._db.dialer.server
-        if before is not None and before.timeline != server.timeline:
-            logger().warning(LogEvent.STORE_PROMOTED, before=before.timeline, timeline=server.timeline)
-            self._is_vouched = False
-
-    async def _vouch(self) -> None:
-        server = self._db.dialer.server
-        if server is not None and server.timeline is not None:
-            timeline = server.timeline
-            await self._db.write(lambda c: c.execute(_META["put_number"], "timeline", timeline))
-        self._is_vouched = True
+    def _memory(self) -> Memory | None:
+        if self._epoch == 0:
+            return None
+        return Memory(self._epoch, self._started_at, self._commits, self._known.newest, self._heard)
 
     async def _begin_anew(self) -> None:
         """Go on with a server that is an older state of the store: under a new epoch, as another store to devices.
 
         The epoch before is left to run out: nobody may take what it held while a try of it is still under way.
         """
-        why, before, store_id = self._forgotten, self._epoch, self.store_id
-
-        async def rename(connection: Any) -> str:
-            await connection.execute(_NODES["rename_store"], store_id, str(uuid_utils.uuid4()))
-            return str(await connection.fetchval(_META["words"], "store_id"))
-
-        self.store_id = await self._db.write(rename)
+        why, before = self._witness.forgotten, self._epoch
+        self.store_id = await self._witness.rename(self.store_id)
         await self._register()
-        await self._vouch()
         self._own.clear()
         self._heard = await self._fetchval(_NODES["registry_version"])
-        self._forgotten = None
+        self._witness.forgotten = None
         logger().error(LogEvent.STORE_REWOUND, why=why, before=before, epoch=self._epoch)
         _call(self._lost)
         _call(self._rewound)

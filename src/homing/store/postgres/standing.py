@@ -3,12 +3,20 @@
 Replication keeps the order of commits, so one number that every commit of a node moves on stands for all of them.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+import uuid_utils
+
+from homing.errors import Unavailable
+from homing.store.postgres.database import Database
+from homing.store.postgres.dial import Connection, Server
 from homing.store.sql import load
+from homing.telemetry import LogEvent, logger
 
 _SQL: Final = load("postgres", "nodes")
+_META: Final = load("postgres", "meta")
 
 
 class Memory(NamedTuple):
@@ -38,3 +46,52 @@ async def forgotten(connection: Any, memory: Memory) -> str | None:
         (f"of {memory.registry} changes of configuration it has {registry}", registry < memory.registry),
     )
     return next((told for told, is_forgotten in facts if is_forgotten), None)
+
+
+class Witness:
+    """Examines each server before this node uses it, and says to the store that it has everything."""
+
+    def __init__(
+        self, database: Database, remember: Callable[[], Memory | None], call: Callable[[], None]
+    ) -> None:
+        """``remember()`` is asked what the node knows, None before it is one; ``call()`` wakes it when a server has forgotten."""
+        self.forgotten: str | None = None
+        """What the server that takes writes now has forgotten; until the node has begun anew nothing is done there."""
+        self.has_vouched = True
+        """Whether the store has noted the timeline of the server in use."""
+        self._db = database
+        self._remember = remember
+        self._call = call
+
+    async def examine(self, connection: Connection, server: Server) -> None:
+        """Compare what the node remembers with what a server has (`dial.Dialer.examine`); raises `Unavailable`."""
+        memory = self._remember()
+        if memory is None or self.forgotten is not None:  # it is beginning anew, there
+            return
+        if (told := await forgotten(connection, memory)) is not None:
+            self.forgotten = told
+            self._call()
+            raise Unavailable(f"it has forgotten something: {told}")
+        before = self._db.dialer.server
+        if before is not None and before.timeline != server.timeline:
+            logger().warning(LogEvent.STORE_PROMOTED, before=before.timeline, timeline=server.timeline)
+            self.has_vouched = False
+
+    async def vouch(self) -> None:
+        """Have the store note that at this timeline nothing was missing."""
+        server = self._db.dialer.server
+        if server is not None and server.timeline is not None:
+            timeline = server.timeline
+            await self._db.write(lambda c: c.execute(_META["put_number"], "timeline", timeline))
+        self.has_vouched = True
+
+    async def rename(self, store_id: str) -> str:
+        """Give the store another id, if it still has this one, and return the one that it has then."""
+
+        async def work(connection: Any) -> str:
+            await connection.execute(_SQL["rename_store"], store_id, str(uuid_utils.uuid4()))
+            return str(await connection.fetchval(_META["words"], "store_id"))
+
+        renamed = await self._db.write(work)
+        await self.vouch()
+        return renamed
