@@ -23,7 +23,6 @@ from tests.postgres.server import Server
 
 from homing.store.postgres.database import APPLICATION
 
-TIMES = 20 if IS_FULL else 1
 FROZEN_S = 30.0
 STANDS_STILL_S = 45.0
 """Longer than a term: what the node held is others' when it goes on."""
@@ -95,11 +94,35 @@ async def frozen(fleet: Fleet, place: Place) -> None:
         place.server.thaw()
 
 
+async def a_node_stands_still(fleet: Fleet, place: Place) -> None:
+    """Longer than its term: what it held is the other's by then, and when it goes on it stores none of it as its own."""
+    asked = "SELECT count(*) FROM lane WHERE due IS NULL AND owner = $1"
+    onlooker = await connected(place.server.dsn(place.database))
+    victim = fleet.rng.choice(fleet.up)
+    epoch = epoch_of(victim)
+    terms_lost = len(list(facts(victim, "term.lost")))
+    fleet.up.remove(victim)
+    with stands_still(victim._process):
+        assert await onlooker.fetchval(asked, epoch)
+        await asyncio.sleep(STANDS_STILL_S)  # what it is called for
+        assert not await onlooker.fetchval(asked, epoch)
+        fleet.dies()
+    while len(list(facts(victim, "term.lost"))) == terms_lost:
+        assert not await onlooker.fetchval(asked, epoch)
+        await asyncio.sleep(0.01)
+    fleet.up.append(victim)
+    await fleet.until_ready()
+    assert not await onlooker.fetchval(asked, epoch)
+    await onlooker.close()
+
+
 Fault = Callable[[Fleet, Place], Awaitable[None]]
 QUICK: tuple[Fault, ...] = (
     killed, exhausted, cut_at_commit, postmaster_killed, stopped_at_once, sessions_ended,
 )  # fmt: skip
-FAULTS: list[Fault] = [*QUICK * TIMES, frozen, frozen] if IS_FULL else list(QUICK[:3])
+FAULTS: list[Fault] = (
+    [*QUICK * 20, frozen, a_node_stands_still, frozen, a_node_stands_still] if IS_FULL else list(QUICK[:3])
+)
 
 
 @pytest.fixture
@@ -146,49 +169,6 @@ def test_the_server_fails_in_every_way_during_load(
     assert fleet.exit_codes == [0, 0]
     assert fleet.faults() == []
     assert max(back_s.values()) < BACK_S
-
-
-@pytest.mark.chaos
-@pytest.mark.skipif(
-    not IS_FULL, reason="a term is 40 s; tests/store/test_postgres_nodes.py has the same facts"
-)
-@pytest.mark.timeout(600)
-def test_a_node_that_stood_still_longer_than_its_term_begins_anew(
-    place: Place, tmp_path: Path, run: Callable[[Coroutine[Any, Any, Journal]], Journal]
-) -> None:
-    """What it held is another's by then: when it goes on it neither tells nor stores any of it as its own."""
-    fleet = Fleet(tmp_path, place.server.dsn(place.database), seeded())
-    held: list[int] = []
-
-    async def story(fleet: Fleet) -> None:
-        onlooker = await connected(place.server.dsn(place.database))
-        await fleet.until_accepted(100)
-        victim = fleet.rng.choice(fleet.nodes)
-        epoch = epoch_of(victim)
-        asked = "SELECT count(*) FROM lane WHERE owner = $1"
-        fleet.up.remove(victim)
-        with stands_still(victim._process):
-            held.append(await onlooker.fetchval(asked, epoch))
-            fleet.dies()
-            await asyncio.sleep(STANDS_STILL_S)  # what it is called for
-            assert await onlooker.fetchval(asked, epoch) == 0
-        fleet.dies()
-        while not list(facts(victim, "term.lost")):
-            assert await onlooker.fetchval(asked, epoch) == 0
-            await asyncio.sleep(0.01)
-        fleet.up.append(victim)
-        await fleet.until_ready()
-        await fleet.until_accepted(100)
-        assert await onlooker.fetchval(asked, epoch) == 0
-        await onlooker.close()
-
-    journal = run(fleet.run(story, lambda: connected(place.server.dsn(place.database)), quiet_s=QUIET_S))
-    findings, counts = check(journal), count(journal)
-    print(f"{held[0]} lanes were held by the node that stood still {STANDS_STILL_S:.0f} s: {figures(counts)}")
-    assert findings == [], traced(journal, findings)
-    assert held[0] > 0
-    assert fleet.exit_codes == [0, 0]
-    assert fleet.faults() == []
 
 
 @contextlib.contextmanager
