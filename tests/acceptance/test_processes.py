@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 from tests.acceptance.served import Served, free_port
-from tests.acceptance.test_two_nodes import all_told, shared
-from tests.acceptance.town import town
+from tests.acceptance.test_two_nodes import TAKEN_OVER_S, shared
+from tests.acceptance.town import all_told, town
 from tests.postgres.server import Server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -91,7 +91,7 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: S
                 assert ended["code"] == -signal.SIGKILL
                 assert again == before | {number: again[number]}
             await asyncio.gather(*load)
-            await all_told(receiver, acknowledged)
+            await all_told(receiver, acknowledged, TAKEN_OVER_S)
             ports = {one["process"]: one["port"] for one in said(served, "metrics.served")}
             for number, port in ports.items():
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as aside:
@@ -148,5 +148,5 @@ def test_what_keeps_all_from_starting_is_said_once(tmp_path: Path) -> None:
     )
     node.start()
     assert node.end() == 2
-    assert node.log.count("the database cannot be used") == 1
+    assert node.log.count("the database cannot be reached") == 1
     assert "process.ended" not in node.log

@@ -144,6 +144,25 @@ async def until_told(receiver: Receiver, message_id: str, *statuses: str) -> lis
     return about(await until(receiver, is_enough))
 
 
+async def all_told(receiver: Receiver, messages: list[str], within_s: float) -> None:
+    """Wait until the receiver took the first status of each of these messages."""
+    missing, is_whole = set(messages), asyncio.Event()
+
+    def look(caught: Caught) -> None:
+        if 200 <= (caught.answered or 0) < 300:
+            missing.discard(told(caught)[0])
+        if not missing:
+            is_whole.set()
+
+    receiver.on_caught.append(look)
+    for caught in receiver.caught:
+        look(caught)
+    try:
+        await asyncio.wait_for(is_whole.wait(), within_s)
+    except TimeoutError:
+        raise AssertionError(f"{len(missing)} of {len(messages)} were never told") from None
+
+
 def told(caught: Caught) -> tuple[str, str, str]:
     """(messageId, recipient, status) of a callback about a message."""
     it = caught.notification
