@@ -7,6 +7,7 @@ table is what tests rely on.
 import asyncio
 import io
 import ipaddress
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
@@ -95,6 +96,13 @@ def _no_internet() -> Iterator[None]:
         patch.setattr(uvloop.Loop, "create_connection", guarded_loop_connect)
         patch.setattr(uvloop.Loop, "getaddrinfo", guarded_loop_getaddrinfo)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell has what it starts with ``&`` ignore Ctrl-C, and a process hands that on to those it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
