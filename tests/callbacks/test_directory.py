@@ -1,5 +1,6 @@
 """The directory follows the registry: who can be sent to, how, and who no more."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,12 +11,13 @@ from tests.store.fakes import StillClock, add_app, new_endpoint
 from homing.callbacks.directory import Directory, secret_context
 from homing.contract.forms import Form
 from homing.contract.signature import verify
-from homing.model import Endpoint
+from homing.model import App, Endpoint
 from homing.store.changes import (
     CreateUser,
     DeleteApp,
     DeleteEndpoint,
     DisableEndpoint,
+    OpenNotify,
     RotateEndpointSecret,
     UpdateEndpoint,
 )
@@ -200,3 +202,38 @@ def test_what_was_missed_is_found_by_reading_all_again(with_directory: WithDirec
         assert set(late.views()) == {stays, came}
 
     with_directory(story)
+
+
+def test_what_changes_while_all_is_read_for_the_first_time_is_read_too(run: Run) -> None:
+    """Also the endpoint of an application that is not known yet, by whose secret its callbacks are signed."""
+
+    async def story() -> None:
+        store = await SqliteStore.open(":memory:", clock=StillClock())
+        app = await add_app(store)
+        before = await add(store, app.id, "before")
+        came: list[int] = []
+
+        class Meanwhile:
+            """A registry in which somebody makes two endpoints just after all were read."""
+
+            async def apps(self, after: int, limit: int) -> list[App]:
+                return await store.apps(after, limit)
+
+            async def endpoints(self, app_id: int | None) -> list[Endpoint]:
+                endpoints = await store.endpoints(app_id)
+                if not came:
+                    opened = (await store.apply(OpenNotify(app.id, "https://a.example:443"))).value
+                    assert isinstance(opened, Endpoint)
+                    came.extend([await add(store, app.id, "after"), opened.id])
+                return endpoints
+
+        directory = Directory(Meanwhile(), VAULT, "Pigeon", 7.5)
+        store.watch(directory.changed)
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, fault: faults.append(fault))
+        await directory.load()
+        assert set(directory.views()) == {before, *came}
+        assert (len(came), faults) == (2, [])
+        await store.close()
+
+    run(story())

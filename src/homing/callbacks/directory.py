@@ -76,9 +76,15 @@ class Directory:
         self._old_until: dict[int, int] = {}
         self._next_end_ms = 2**62
         self._heard = 0
+        self._is_empty = False
+        """All there is is being read for the first time: a change cannot be followed yet, and is read with the rest."""
 
     async def load(self) -> None:
-        """Read all endpoints; needed once, and again when changes were missed. Otherwise `changed` does the rest."""
+        """Read all endpoints; needed once, and again when changes were missed. Otherwise `changed` does the rest.
+
+        Plug `changed` in before: of what changes meanwhile nothing is missed.
+        """
+        self._is_empty = not self._apps
         while True:
             heard, after = self._heard, 0
             found: dict[int, App] = {}
@@ -88,7 +94,7 @@ class Directory:
             endpoints = await self._registry.endpoints(None)
             if heard == self._heard:
                 break  # nothing changed meanwhile: what was read is all there is
-        self._apps = found
+        self._apps, self._is_empty = found, False
         for gone in {*self._endpoints, *self._disabled} - {endpoint.id for endpoint in endpoints}:
             self._drop(gone)
         for endpoint in endpoints:
@@ -97,6 +103,8 @@ class Directory:
     def changed(self, change: Change, value: object) -> None:
         """Follow a change of the registry (plug this into `Registry.watch`)."""
         self._heard += 1
+        if self._is_empty:
+            return
         if isinstance(value, App):
             self._apps[value.id] = value
             self._renew(value.id)

@@ -100,6 +100,7 @@ class Parts:
         """Take up what the process before left, and begin; ``lost`` is called when the node's term has ended."""
         store, telling, channels = self._store, self.telling, self.channels
         if telling is not None:
+            store.watch(telling.directory.changed)
             await telling.directory.load()
         store.watch(self._changed)
         await self.engine.start()

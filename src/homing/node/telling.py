@@ -94,8 +94,7 @@ class Telling:
             self.replays.on_committed(committed)
 
     def changed(self, change: Change, value: object) -> None:
-        """Hear of a change of the registry."""
-        self.directory.changed(change, value)
+        """Hear of a change of the registry, after the directory did."""
         if self.courier is not None and self.replays is not None:
             self.courier.changed(change, value)
             self.replays.changed(change, value)
