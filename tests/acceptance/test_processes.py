@@ -103,6 +103,8 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: S
             last = await started(served, KILLS + 3)
             assert said(served, "process.ended")[-1]["code"] == 0
             assert last == again | {1: last[1]}
+        for pid in last.values():
+            os.kill(pid, signal.SIGTERM)  # as systemd does: all of a unit's processes get it
         assert served.stop() == 0
         await gone(*last.values())
         assert served.faults() == []
