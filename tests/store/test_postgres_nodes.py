@@ -249,6 +249,25 @@ def test_the_heart_beats_by_itself(database: str, clock: StillClock, run: Run) -
     run(closing(story()))
 
 
+@pytest.mark.parametrize("turns", [0, 2])
+def test_a_node_that_is_called_as_it_stops_stops(
+    database: str, clock: StillClock, run: Run, turns: int
+) -> None:
+    """Word that another one came or went, in whichever turn of the loop, keeps no heart beating."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock, beats=True)
+        while store._size_bytes is None:  # the last that is done before the heart rests
+            await asyncio.sleep(0)
+        store._called.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await store.close()
+
+    run(closing(story()))
+
+
 def test_a_fault_in_one_beat_does_not_stop_the_heart(
     database: str, clock: StillClock, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,7 +142,9 @@ class PostgresNode(PostgresTalk):
             except Exception:  # noqa: BLE001 - a heart that stops is worse than any fault of one beat
                 logger().exception(LogEvent.NODE_FAILED)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._called.wait(), self._terms.beat_s)
+                # Not `wait_for`, which may keep a cancellation to itself where a call came in the same turn.
+                async with asyncio.timeout(self._terms.beat_s):
+                    await self._called.wait()
             self._called.clear()
 
     def _memory(self) -> Memory | None:
