@@ -33,7 +33,7 @@ class NothingLeft(RuntimeError):
     """Everybody waits for something that will never happen."""
 
 
-class _Selector(selectors.BaseSelector):
+class VirtualSelector(selectors.BaseSelector):
     """Watches no files: where a loop would wait, time passes instead."""
 
     def __init__(self) -> None:
@@ -57,12 +57,12 @@ class _Selector(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Its seconds begin at 0 and cost nothing. Threads must say `expect` for each answer they will bring."""
 
-    def __init__(self) -> None:
+    def __init__(self, selector: VirtualSelector | None = None) -> None:
         self._now_s = 0.0
         self._owed = 0
         self._free_s = 0.0
         self._arrived: SimpleQueue[tuple[Callable[[], object], Context | None]] = SimpleQueue()
-        selector = _Selector()
+        selector = selector or VirtualSelector()
         selector.wait = self._wait
         super().__init__(selector)
 
