@@ -107,7 +107,7 @@ class Node(Scene):
         self.node = store
         self._serial = count(seed * 1_000_000)
         self.gateway = Gateway(
-            engine=self.engine, registry=store, archive=store, epoch=store.store_id, clock=clock, online=online,
+            engine=self.engine, registry=store, archive=store, epoch=lambda: store.store_id, clock=clock, online=online,
             is_shared=True,
         )  # fmt: skip
         online.said = lambda recipient, is_linked: store.link(recipient, is_linked=is_linked)

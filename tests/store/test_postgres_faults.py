@@ -1,6 +1,7 @@
 """What breaks between a node and PostgreSQL: connections cut at COMMIT, backends ended, partitions in the way (TC, TH)."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -289,13 +290,19 @@ def test_a_text_with_nul_is_the_fault_of_who_sent_it(database: str, clock: Still
 
 
 class Tally:
-    """Counts the statements that a transaction sends, by the table they are about."""
+    """Counts what a transaction asks, by the table each part of a statement is about, and how often it waits for an answer."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.statements: Counter[str] = Counter()
 
     def _count(self, sql: str) -> None:
+        self.statements["round trips"] += 1
+        joined = sql.removeprefix("WITH part_1 AS (\n")
+        for part in re.split(r"\n\)(?:,\npart_\d+ AS \()?\n", joined) if joined != sql else [sql]:
+            self._count_part(part)
+
+    def _count_part(self, sql: str) -> None:
         words = sql.replace("(", " ").split()
         verb = next(word for word in words if word in {"INSERT", "UPDATE", "DELETE", "SELECT", "WITH"})
         tables = [words[i + 1] for i, word in enumerate(words) if word in {"INTO", "UPDATE", "FROM", "JOIN"}]
@@ -334,19 +341,20 @@ def test_a_batch_costs_one_statement_for_each_table_and_kind(
         accepts = [Accept(message_id(clock.ms), town.app, None, Body("x"), to) for _ in range(100)]
         assert await tally(Batch(accepts=accepts)) == {
             "SELECT app": 1, "UPDATE recipient": 1, "SELECT endpoint": 1, "INSERT message": 1, "INSERT dispatch": 1,
-            "INSERT event": 1, "INSERT lane": 1, "INSERT timer": 1,
+            "INSERT event": 1, "INSERT lane": 1, "INSERT timer": 1, "round trips": 4,
         }  # fmt: skip
         keys = [dispatch_key(accept.message_id, 0) for accept in accepts]
         settles: list[Settle] = [settled(key, town.endpoint.id, 1) for key in keys]
         occurrences = [Occurrence(key, Received()) for key in keys]
         assert await tally(Batch(settles=settles, occurrences=occurrences)) == {
             "SELECT dispatch": 1, "SELECT endpoint": 1, "SELECT lane": 1, "UPDATE dispatch": 1, "INSERT event": 1,
-            "UPDATE lane": 1, "DELETE timer": 1, "INSERT attempt": 1, "INSERT settled": 1,
+            "UPDATE lane": 1, "DELETE timer": 1, "INSERT attempt": 1, "INSERT settled": 1, "round trips": 4,
         }  # fmt: skip
         settles = [settled(key, town.endpoint.id, 2) for key in keys]
         settles[0] = settled(keys[0], town.endpoint.id, 2, Verdict.RETRY, retry_at_ms=NOON_MS + 5)
         assert await tally(Batch(settles=settles)) == {
             "SELECT lane": 1, "DELETE lane": 1, "UPDATE lane": 1, "INSERT attempt": 1, "INSERT settled": 1,
+            "round trips": 2,
         }  # fmt: skip
 
     run(closing(story()))

@@ -68,6 +68,16 @@ def test_the_server_takes_every_statement(database: str, run: Run) -> None:
     run(story())
 
 
+def test_a_joined_statement_numbers_its_parameters_on() -> None:
+    """Each block keeps its own, after those of the blocks before it; one block alone is itself."""
+    first, second = "DELETE FROM a WHERE x = $2 AND y = $1;", "UPDATE b SET x = $1 WHERE y = $1 AND z = $10;"
+    assert sql.joined(second) == second.removesuffix(";")
+    assert sql.joined(first, second, "DELETE FROM c WHERE x = $1") == (
+        "WITH part_1 AS (\nDELETE FROM a WHERE x = $2 AND y = $1\n),\n"
+        "part_2 AS (\nUPDATE b SET x = $3 WHERE y = $3 AND z = $12\n)\nDELETE FROM c WHERE x = $13"
+    )
+
+
 @pytest.mark.parametrize(
     "text", ["SELECT 1;\n-- name: a\n", "-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n"]
 )

@@ -67,9 +67,11 @@ _COMMON: Final = {
     "tcp_user_timeout": "20s",
     "timezone": "UTC",
 }
-# The hot path looks up by key, whatever the planner believes of tables that were empty when it last looked.
-_HOT: Final = {**_COMMON, "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-_LOOK: Final = {**_COMMON, "default_transaction_read_only": "on"}
+# Everything is looked up by key or along an index, whatever the planner believes of tables that were empty when it last
+# looked: of those it would read all there is.
+_KEYED: Final = {**_COMMON, "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_HOT: Final = {**_KEYED, "plan_cache_mode": "force_generic_plan"}
+_LOOK: Final = {**_KEYED, "default_transaction_read_only": "on"}
 
 
 class Database:

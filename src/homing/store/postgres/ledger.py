@@ -6,6 +6,7 @@ and written, in the one order in which everybody locks (see ``sql/postgres/ledge
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -16,14 +17,16 @@ from homing.lifecycle.dispatch import State
 from homing.model import App, FallbackSettings
 from homing.store.batch import Accept, Accepted, Batch, Committed, Facts, Idempotency, Result
 from homing.store.dialogue import Again
-from homing.store.fold import Addressed, Fold, Loaded, Target, look_ahead
+from homing.store.fold import Addressed, Fold, Loaded, Target, Writes, look_ahead
 from homing.store.postgres import settles
 from homing.store.postgres.answers import Keys, replayed
-from homing.store.postgres.lanes import Lanes, Outcomes, settle
+from homing.store.postgres.lanes import Lanes, Outcomes, settle, settled_rows
 from homing.store.postgres.positions import Positions
-from homing.store.sql import load
+from homing.store.sql import joined, load
 
 Row = Any
+CommandPlace = tuple[bytes, int]
+"""(dispatch's key, kind)"""
 _SQL: Final = load("postgres", "ledger")
 _settings: Final = msgspec.json.Decoder(FallbackSettings).decode
 _UNKNOWN: Final = Result(None, "unknown_dispatch")
@@ -80,7 +83,6 @@ class Transaction:
         recipients = await self._recipients(self._new(answers, apps))
         dispatches = await self._dispatches()
         targets = await self._targets(apps, dispatches)
-        await self._finish()
         lanes = await self._lanes(dispatches)
         outcomes = settle(lanes, batch.settles, self._epoch) if batch.settles else Outcomes()
         # What is found now was there before this batch, which hands over itself what it records.
@@ -97,7 +99,7 @@ class Transaction:
         for bits, key, endpoint in fold.writes.bits:
             lanes.widen(key, endpoint, bits)
         committed.lanes = [work if work.fresh else lanes.seen(work) for work in committed.lanes]
-        await self._write(fold, lanes)
+        await self._write(fold, lanes, outcomes)
         works, due = await settles.write(self._connection, outcomes, forgotten, self._now_ms)
         if wanted:
             await keys.write(self._connection, self._now_ms)
@@ -168,16 +170,6 @@ class Transaction:
             for app, *target in await self._connection.fetch(_SQL["load_targets"], sorted(wanted)):
                 targets[app].append(Target._make(target))
         return dict(targets)
-
-    async def _finish(self) -> None:
-        done = [(c.key, c.kind) for c in self._batch.commands_done if c.retry_at_ms is None]
-        later = [
-            (c.key, c.kind, c.retry_at_ms, c.detail)
-            for c in self._batch.commands_done
-            if c.retry_at_ms is not None
-        ]
-        await self._many("end_commands", done)
-        await self._many("put_off_commands", later)
 
     async def _lanes(self, dispatches: dict[bytes, Row]) -> Lanes:
         """Lock and load the lanes that were settled, and all those of the dispatches to which something happened."""
@@ -255,28 +247,52 @@ class Transaction:
                 results[index] = answer
         return results
 
-    async def _write(self, fold: Fold, lanes: Lanes) -> None:
+    async def _write(self, fold: Fold, lanes: Lanes, outcomes: Outcomes) -> None:
+        """Write it all in one statement: no two of its parts are about the same row, and none reads what another writes."""
         writes = fold.writes
         events = writes.events
         first = self._positions.take(self._now_ms, len(events))
         added, changed, dropped = lanes.written()
-        await self._many("add_messages", writes.messages)
-        await self._many("add_dispatches", writes.dispatches)
-        await self._many("set_states", writes.states)
-        await self._many("add_events", [(*event, first[i]) for i, event in enumerate(events)])
-        await self._many("add_commands", writes.commands)
-        await self._many("end_commands", writes.dropped)
-        await self._many("drop_lanes", dropped)
-        await self._many("set_lanes", changed)
-        await self._many("add_lanes", added)
-        await self._many("drop_timers", sorted(writes.timers_gone))
-        await self._many("add_timers", writes.timers)
-        await self._many("add_history", writes.history)
-        await self._many("add_sms", _last_of_each(writes.sms))
+        ended, put_off = await self._finished(writes)
+        gone, armed = set(writes.timers_gone), set(writes.timers)
+        tables: dict[str, Sequence[tuple[Any, ...]]] = {
+            "add_messages": writes.messages,
+            "add_dispatches": writes.dispatches,
+            "set_states": writes.states,
+            "add_events": [(*event, first[i]) for i, event in enumerate(events)],
+            "add_commands": writes.commands,
+            "end_commands": ended,
+            "put_off_commands": put_off,
+            "drop_lanes": dropped,
+            "set_lanes": changed,
+            "add_lanes": added,
+            "drop_timers": sorted(gone - armed),
+            "add_timers": writes.timers,
+            "add_history": writes.history,
+            "add_sms": _last_of_each(writes.sms),
+            "add_attempts": outcomes.attempts,
+            "add_settled": settled_rows(outcomes),
+        }
+        filled = {name: rows for name, rows in tables.items() if rows}
+        if filled:
+            columns = chain.from_iterable(zip(*rows, strict=True) for rows in filled.values())
+            await self._connection.execute(joined(*(_SQL[name] for name in filled)), *columns)
+
+    async def _finished(self, writes: Writes) -> tuple[list[CommandPlace], list[tuple[Any, ...]]]:
+        """Return the commands to delete and to put off; what one of this batch is about twice is written first, by itself."""
+        done = self._batch.commands_done
+        ended = {(c.key, c.kind) for c in done if c.retry_at_ms is None}
+        later = [(c.key, c.kind, c.retry_at_ms, c.detail) for c in done if c.retry_at_ms is not None]
+        added, put_off = {row[:2] for row in writes.commands}, {row[:2] for row in later}
+        if ended & (added | put_off) or put_off & added:
+            await self._many("end_commands", sorted(ended))
+            await self._many("put_off_commands", later)
+            ended, later = set(), []
+        return sorted(ended.union(writes.dropped)), later
 
     async def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            await self._connection.execute(_SQL[name], *map(list, zip(*rows, strict=True)))
+            await self._connection.execute(_SQL[name], *zip(*rows, strict=True))
 
 
 def _last_of_each(sms: Sequence[tuple[str, str, bytes, int]]) -> list[tuple[str, str, bytes, int]]:

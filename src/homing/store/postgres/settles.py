@@ -1,4 +1,4 @@
-"""What became of callbacks, written beside their lanes: attempts, what is settled for good, dead letters, jobs, operations."""
+"""What became of callbacks beside their lanes and attempts: dead letters, what is told after all, jobs, operations."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from homing.model import uuid_text
 from homing.store.batch import LaneWork, Settle
 from homing.store.operations import TOLD_OTHERWISE, tell_operations
 from homing.store.postgres import claims
-from homing.store.postgres.lanes import Outcomes, settled_rows
+from homing.store.postgres.lanes import Outcomes
 from homing.store.postgres.rows import hold
 from homing.store.sql import load
 
@@ -21,10 +21,9 @@ _JOBS: Final = load("postgres", "replays")
 async def write(
     connection: Any, outcomes: Outcomes, forgotten: Sequence[tuple[bytes, int, int, int]], now_ms: int
 ) -> tuple[list[LaneWork], list[int]]:
-    """Write outcomes, after their lanes; return the works for what couriers do not know of, and the endpoints that have
+    """Write what is rare, after all else; return the works for what couriers do not know of, and the endpoints that have
     something due now because of what was given up.
     """
-    await _many(connection, _SQL["add_attempts"], outcomes.attempts)
     await _many(
         connection, _SQL["redeem"], [(*place, bits) for place, bits in sorted(outcomes.redeemed.items())]
     )
@@ -32,7 +31,6 @@ async def write(
     if outcomes.dead:
         columns = map(list, zip(*sorted(outcomes.dead), strict=True))
         await connection.execute(_SQL["add_dead"], *columns, now_ms)
-    await _many(connection, _SQL["add_settled"], settled_rows(outcomes))
     if outcomes.operations:
         await connection.execute(_SQL["drop_operations"], sorted(outcomes.operations))
     due = await _tell(connection, outcomes.buried, now_ms)

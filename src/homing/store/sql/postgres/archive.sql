@@ -147,8 +147,8 @@ WHERE d.recipient IS NOT NULL;
 -- The devices of these users that a push can wake.
 SELECT d.id, d.recipient, d.app, r.identifier, d.name, d.platform, d.token_digest, d.push_platform, d.push_token,
   d.push_environment, d.cursor, d.created_at, d.last_seen_at
-FROM device AS d JOIN recipient AS r ON r.id = d.recipient
-WHERE d.recipient = ANY($1::bigint[]) AND d.push_token IS NOT NULL ORDER BY d.created_at, d.id;
+FROM unnest($1::bigint[]) AS u(recipient) JOIN device AS d ON d.recipient = u.recipient
+JOIN recipient AS r ON r.id = d.recipient WHERE d.push_token IS NOT NULL ORDER BY d.created_at, d.id;
 
 -- name: sms_jobs
 -- What an SMS says and to which number.

@@ -1,5 +1,6 @@
 -- The hot path: what one batch loads, locks and writes; each statement once a batch, its rows as arrays.
--- Locks are taken in one order: idempotency, app, recipient, dispatch, endpoint, command, lane, each sorted by its key.
+-- Locks are taken in one order: idempotency, app, recipient, dispatch, endpoint, lane, command, each sorted by its key.
+-- What is written when all is loaded goes as one statement (`homing.store.sql.joined`).
 -- What is looked up by key is joined from the arrays, so that only the partition of each key is opened.
 
 -- name: take_keys
