@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.callbacks.conftest import AtWork, Run
@@ -14,6 +15,7 @@ from homing.callbacks import lanes, leftovers
 from homing.lifecycle.dispatch import PushAccepted, Read, Received
 from homing.model import Body
 from homing.store.batch import Accept, Addressee, Batch
+from homing.store.port import Claimed, Ledger
 
 
 def test_what_a_killed_process_held_is_told_by_the_next(tmp_path: Path, run: Run) -> None:
@@ -77,12 +79,33 @@ def test_more_than_fits_in_memory_is_taken_over_bit_by_bit(
     run(story())
 
 
+class Together:
+    """A ledger whose claims are answered together, once as many were asked as are waited for."""
+
+    def __init__(self, ledger: Ledger, claims: int) -> None:
+        self._ledger = ledger
+        self._missing = claims
+        self._all = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
+        """Claim, and keep the answer until all have theirs."""
+        claimed = await self._ledger.claim_lanes(endpoint, limit, chance)
+        self._missing -= 1
+        if not self._missing:
+            self._all.set()
+        await self._all.wait()
+        return claimed
+
+
 def test_what_many_endpoints_claim_at_a_time_is_begun_at_a_time(run: Run) -> None:
     """Claims that the store answers together start their tries together, however many endpoints they are for."""
     endpoints = 30
 
     async def story() -> None:
-        async with office() as place:
+        async with office(wrap=lambda ledger: Together(ledger, endpoints)) as place:
             for _ in range(endpoints):
                 await place.add_endpoint()
             place.sender.answer = script(*[Answer(500)] * endpoints)
@@ -92,7 +115,9 @@ def test_what_many_endpoints_claim_at_a_time_is_begun_at_a_time(run: Run) -> Non
             before = place.sender.submits
             place.clock.push(5_000)
             await until(lambda: len(place.sender.open) == endpoints)
-            assert place.sender.submits - before <= endpoints // 3
+            assert (
+                place.sender.submits - before <= 2
+            )  # the last one's answer may come a turn before the others'
             while place.sender.open:
                 place.sender.let_go()
 

@@ -12,7 +12,17 @@ from homing.store import sql
 FILES: Final = sorted(
     path.stem for path in (Path(sql.__file__).parent / "sqlite").glob("*.sql") if "schema" not in path.stem
 )
-SMALL: Final = {"app", "endpoint", "job", "token", "sqlite_schema", "operation", "listener", "meta"}
+SMALL: Final = {
+    "app",
+    "endpoint",
+    "job",
+    "token",
+    "sqlite_schema",
+    "operation",
+    "listener",
+    "meta",
+    "sqlite_sequence",
+}
 """Configuration, and what is owed to nobody but operators: there are few."""
 LOOKED_THROUGH: Final = {
     ("backup", "free_lanes"): "a restored copy that nobody serves yet",
