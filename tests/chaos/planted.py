@@ -112,14 +112,8 @@ def takes_the_living_for_dead() -> None:
 def forgets_what_the_dead_held() -> None:
     """Lanes of a node that died are marked as the survivor's, and never told."""
     from homing.callbacks.leftovers import Leftovers
-    from homing.store.postgres import PostgresStore
 
-    plant(Leftovers, "_take", lambda *_: None)
-
-    async def none(*_: object) -> list[object]:
-        return []
-
-    plant(PostgresStore, "held_lanes", none)
+    plant(Leftovers, "_has_taken", lambda *_: True)
 
 
 def lets_the_dead_be() -> None:
@@ -127,6 +121,14 @@ def lets_the_dead_be() -> None:
     from homing.store.postgres import nodes
 
     plant(nodes, "_SQL", {**nodes._SQL, "bury": "SELECT epoch FROM node WHERE false"})
+
+
+def is_content_with_one_server() -> None:
+    """A message is acknowledged when the primary has it, whatever the standby has."""
+    from homing.store.postgres import database
+
+    for name in ("_COMMON", "_HOT"):
+        plant(database, name, {**getattr(database, name), "synchronous_commit": "local"})
 
 
 NODE_BUGS: dict[str, tuple[str, float, Callable[[], None]]] = {
@@ -142,7 +144,6 @@ NODE_BUGS: dict[str, tuple[str, float, Callable[[], None]]] = {
 if __name__ == "__main__":
     from homing.cli.main import main
 
-    ({name: bug for name, (_, bug) in BUGS.items()} | {name: bug for name, (_, _, bug) in NODE_BUGS.items()})[
-        sys.argv[1]
-    ]()
+    planted = [bug for _, bug in BUGS.values()] + [bug for _, _, bug in NODE_BUGS.values()]
+    {bug.__name__: bug for bug in (*planted, is_content_with_one_server)}[sys.argv[1]]()
     main(sys.argv[2:])

@@ -22,7 +22,7 @@ CYCLES = 50 if IS_FULL else 2
 TAKEN_OVER_S = 45.0
 """What a dead node held is another's by then: a term of 40 s, a beat, the walk."""
 PATIENCE_S = 60.0
-BETWEEN_S = (1.0, 9.0) if IS_FULL else (0.5, 1.0)
+BETWEEN_S = (1.0, 7.0) if IS_FULL else (0.5, 1.0)
 QUIET_S = 240.0 if IS_FULL else 60.0
 _HELD = "SELECT count(*) FROM lane WHERE due IS NULL AND owner = $1"
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
