@@ -83,7 +83,7 @@ def test_a_backup_is_made_verified_and_restored(dsn: str, homing: Homing, postgr
         (
             ("restore", "copy", "--into", "postgresql://me:hidden@127.0.0.1:1/x"),
             5,
-            "the database cannot be used",
+            "the database cannot be reached",
         ),
         (("restore", "data", "--verify"), 3, "data is no backup"),
     ],

@@ -32,7 +32,7 @@ def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
         HOMING_SECURITY__MASTER_KEY_FILE=key_in(tmp_path), HOMING_ADMIN_TOKEN=TOKEN,
     )  # fmt: skip
     assert ended.returncode == 2
-    assert "store.url: the database cannot be used" in ended.stderr
+    assert "store.url: the database cannot be reached" in ended.stderr
     assert "hidden" not in ended.stdout + ended.stderr
 
 
@@ -50,6 +50,6 @@ def test_a_database_that_is_away_is_not_backed_up(tmp_path: Path) -> None:
     given = {"HOMING_STORE__URL": AWAY, "HOMING_SECURITY__MASTER_KEY_FILE": key_in(tmp_path)}
     ended = run(tmp_path, "backup", "copy", **given)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (5, 1)
-    assert "the database cannot be used" in ended.stderr
+    assert "the database cannot be reached" in ended.stderr
     assert "hidden" not in ended.stderr
     assert not (tmp_path / "copy").exists()

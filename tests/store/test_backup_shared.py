@@ -154,7 +154,7 @@ def test_a_backup_that_cannot_be_made_leaves_nothing(
         before = sorted(tmp_path.iterdir())
         with pytest.raises(NoSuchStore):
             await make(new, tmp_path / "other")
-        with pytest.raises(Unavailable, match="cannot be used"):
+        with pytest.raises(Unavailable, match="cannot be reached"):
             await make("postgresql://127.0.0.1:1/x", tmp_path / "other")
         with monkeypatch.context() as patched:
             patched.setattr(backups, "KEPT_FREE_BYTES", 2**60)

@@ -1,12 +1,15 @@
 """The schema's steps: what a plan says of them, and that a store of the step before keeps what it held."""
 
 import pytest
+from tests.postgres.address import USER, free_port
+from tests.postgres.address import dsn as address
+from tests.postgres.server import Server
 from tests.store import later
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import build_town, post, told
 
-from homing.errors import SchemaTooNew, StoreMoved
+from homing.errors import SchemaTooNew, StoreMoved, Unavailable
 from homing.store import migrations
 from homing.store.migrations import pending
 from homing.store.postgres import PostgresStore, schema
@@ -80,5 +83,21 @@ def test_no_node_starts_on_a_copy_that_is_not_finished(database: str, run: Run) 
             await connection.execute("INSERT INTO meta(name, words) VALUES ('moving', 'x')")
         with pytest.raises(StoreMoved, match="not finished"):
             await PostgresStore.open(database, clock=StillClock(), beats=False)
+
+    run(story())
+
+
+def test_a_verb_finds_the_server_that_answers(postgres: Server, fresh_database: str, run: Run) -> None:
+    """An address may name several; where none answers, each is told with what was wrong, and no password."""
+    nobody = free_port()
+
+    async def story() -> None:
+        several = address([nobody, postgres.port], USER, postgres.password, fresh_database)
+        async with beside(several) as connection:
+            assert (await schema.look(connection)).schema == 0
+        with pytest.raises(Unavailable, match=f"cannot be reached: 127.0.0.1:{nobody}: ") as refused:
+            async with beside(address([nobody], USER, "hidden", fresh_database)):
+                pass
+        assert "hidden" not in str(refused.value)
 
     run(story())

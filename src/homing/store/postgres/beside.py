@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from homing.errors import Unavailable
+from homing.store.postgres.dial import FAILURES, places_of
 
 _CONNECT_S: Final = 10.0
 _SETTINGS: Final = {
@@ -28,12 +29,12 @@ _SETTINGS: Final = {
 
 @asynccontextmanager
 async def beside(dsn: str, **settings: str) -> AsyncIterator[Any]:
-    """Yield a connection of its own; ``settings`` are the session's, beside ours.
+    """Yield a connection of its own to the server that takes writes; ``settings`` are the session's, beside ours.
 
     Raises `Unavailable` when the database cannot be reached, or is lost meanwhile. Its password is never told.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings={**_SETTINGS, **settings})
+        connection = await _connect(dsn, {**_SETTINGS, **settings})
         try:
             yield connection
         finally:
@@ -46,3 +47,17 @@ async def beside(dsn: str, **settings: str) -> AsyncIterator[Any]:
         raise
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise Unavailable(f"the database cannot be used: {error or type(error).__name__}") from error
+
+
+async def _connect(dsn: str, settings: dict[str, str]) -> Any:
+    """Try one server of the address after the other; none of their answers has a limit."""
+    told: list[str] = []
+    for place in places_of(dsn):
+        where: dict[str, Any] = {"host": place.host, "port": place.port} if place.host else {}
+        try:
+            return await asyncpg.connect(
+                dsn, **where, timeout=_CONNECT_S, server_settings=settings, target_session_attrs="primary"
+            )
+        except FAILURES as error:
+            told.append(f"{place}: {error or type(error).__name__}")
+    raise Unavailable(f"the database cannot be reached: {'; '.join(told)}")
