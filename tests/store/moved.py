@@ -1,5 +1,7 @@
 """Short words for what the tests of moving do: move, and look at either side without the product."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +34,10 @@ def here(source: Path, statement: str) -> Any:
         return connection.execute(statement).fetchall()
     finally:
         connection.close()
+
+
+def elsewhere(dsn: str, *statements: str) -> None:
+    """Run statements on a connection of a thread's own, and return when that is done: nothing goes on meanwhile."""
+    thread = threading.Thread(target=lambda: [asyncio.run(there(dsn, one)) for one in statements])
+    thread.start()
+    thread.join()

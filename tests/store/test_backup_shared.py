@@ -1,12 +1,14 @@
 """Backups of a PostgreSQL that is written meanwhile: one state, whole, never over anything; and what is made of them."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 from tests.postgres.server import Server
 from tests.store.conftest import Run, needs_postgres
 from tests.store.ledger import build_town, post, told
@@ -25,27 +27,28 @@ pytestmark = needs_postgres
 ROWS = 30
 
 
+@pytest.fixture(scope="module")
+def full(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database with rows in every table; nobody changes it."""
+    name = postgres.create()
+    file = tmp_path_factory.mktemp("source") / "homing.db"
+    stocked(file, ROWS)
+    assert uvloop.run(moved(file, postgres.dsn(name), batch_rows=1_000)).is_whole
+    yield postgres.dsn(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="module")
+def _backup(full: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("backup") / "copy"
+    uvloop.run(make(full, copy))
+    return copy
+
+
 @pytest.fixture
-def full(tmp_path: Path, dsn: str, run: Run) -> str:
-    """The address of a database with rows in every table."""
-
-    async def story() -> None:
-        stocked(tmp_path / "source" / "homing.db", ROWS)
-        assert (await moved(tmp_path / "source" / "homing.db", dsn, batch_rows=1_000)).is_whole
-
-    run(story())
-    return dsn
-
-
-@pytest.fixture
-def copy(full: str, tmp_path: Path, run: Run) -> Path:
-    """A backup of it."""
-
-    async def story() -> None:
-        await make(full, tmp_path / "copy")
-
-    run(story())
-    return tmp_path / "copy"
+def copy(_backup: Path, tmp_path: Path) -> Path:
+    """A backup of it, this test's own."""
+    return Path(shutil.copytree(_backup, tmp_path / "copy"))
 
 
 @pytest.fixture
@@ -146,7 +149,7 @@ def test_a_backup_is_for_nobody_else_and_takes_no_place(copy: Path, full: str, r
 
 
 def test_a_backup_that_cannot_be_made_leaves_nothing(
-    full: str, new: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    full: str, database: str, new: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No store, an unfinished copy, no room, a database that is away: told, and nothing remains."""
 
@@ -164,9 +167,9 @@ def test_a_backup_that_cannot_be_made_leaves_nothing(
             patched.setattr(content, "digest", None)  # fails after the first file
             with pytest.raises(TypeError):
                 await make(full, tmp_path / "other")
-        await there(full, "INSERT INTO meta(name, words) VALUES ('moving', 'x')")
+        await there(database, "INSERT INTO meta(name, words) VALUES ('moving', 'x')")
         with pytest.raises(StoreMoved):
-            await make(full, tmp_path / "other")
+            await make(database, tmp_path / "other")
         assert sorted(tmp_path.iterdir()) == before
 
     run(story())
@@ -252,7 +255,7 @@ def test_files_of_copys_are_counted_to_their_end(copy: Path, tmp_path: Path) -> 
         count_rows(file, fields + 1)
 
 
-def test_a_restore_fills_only_an_dsn(copy: Path, full: str, run: Run) -> None:
+def test_a_restore_fills_only_an_empty_database(copy: Path, full: str, run: Run) -> None:
     """One with a store in it stays as it is."""
 
     async def story() -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
@@ -14,7 +13,7 @@ from tests.cli.processes import environment
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import build_town, post
-from tests.store.moved import here, moved, there
+from tests.store.moved import elsewhere, here, moved, there
 from tests.store.stocked import KEY_ID, META, NOW_MS, empty, key, stocked, tables
 
 from homing.errors import (
@@ -25,7 +24,6 @@ from homing.errors import (
     Unavailable,
     WrongMasterKey,
 )
-from homing.store.digest import Digest
 from homing.store.moving import target
 from homing.store.moving.move import Step
 from homing.store.moving.source import Source
@@ -202,8 +200,10 @@ def test_a_database_that_is_lost_in_between_is_gone_on_with(source: Path, dsn: s
         def cut(step: Step) -> None:
             steps.append(step)
             if len(steps) == 40:
-                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'homing-beside'"
-                subprocess.run([sys.executable, "-c", ASK, dsn, ended], check=True, env=environment())
+                elsewhere(
+                    dsn,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'homing-beside' AND datname = current_database()",
+                )
 
         with pytest.raises(Unavailable):
             await moved(source, dsn, cut)
@@ -220,46 +220,35 @@ def test_a_database_that_is_lost_in_between_is_gone_on_with(source: Path, dsn: s
     run(story())
 
 
-ASK = "import asyncio, asyncpg, sys\nasync def main():\n c = await asyncpg.connect(sys.argv[1])\n await c.fetch(sys.argv[2])\n await c.close()\nasyncio.run(main())"
-
-PLANTED: dict[str, tuple[str, str]] = {
-    "a row is lost": ("DELETE FROM event WHERE key = $1", "missing there"),
-    "a row is doubled": ("INSERT INTO history SELECT 999, key, at, code, detail FROM history WHERE key = $1", "only there"),
-    "a value is another": ("UPDATE dispatch SET text = 'other' WHERE key = $1", "other text"),
-    "what it knows": ("UPDATE meta SET number = octet_length($1::bytea) WHERE name = 'epoch'", "other there"),
-    "a due time moved": ("UPDATE command SET due = coalesce(due, 0) + 1 WHERE key = $1", "other due"),
+HARM = f"\\x{key(4).hex()}"
+PLANTED: dict[tuple[str, str], str] = {
+    ("event", "missing there"): f"DELETE FROM event WHERE key = '{HARM}'",
+    ("history", "only there"): f"INSERT INTO history SELECT 999, key, at, code, detail FROM history WHERE key = '{HARM}'",
+    ("dispatch", "other text"): f"UPDATE dispatch SET text = 'other' WHERE key = '{HARM}'",
+    ("command", "other due"): f"UPDATE command SET due = coalesce(due, 0) + 1 WHERE key = '{HARM}'",
+    ("meta", "other there"): "UPDATE meta SET number = number + 1 WHERE name = 'epoch'",
 }  # fmt: skip
+"""Where something is planted and how it is told → what does it."""
 
 
-@pytest.mark.parametrize("harm", PLANTED)
-def test_what_is_not_the_same_is_found(source: Path, dsn: str, run: Run, harm: str) -> None:
-    """Told by table, key and column; then neither side is switched."""
-    statement, told = PLANTED[harm]
+def test_what_is_not_the_same_is_found(source: Path, dsn: str, run: Run) -> None:
+    """A row that is lost, one that is doubled, a value: told by table, key and column; then neither side is switched."""
 
     async def story() -> None:
-        harmed: list[asyncio.Task[Any]] = []
+        steps: list[Step] = []
 
         def plant(step: Step) -> None:
-            if step.doing == "comparing" and not harmed:
-                harmed.append(asyncio.ensure_future(there(dsn, statement, key(4))))
+            if step.doing == "comparing" and all(one.doing == "copying" for one in steps):
+                elsewhere(dsn, *PLANTED.values())
+            steps.append(step)
 
-        # The comparing reads the first tables meanwhile: what is harmed comes late enough.
-        slow = Source.digest
-
-        def behind(self: Source, table: str) -> Digest:
-            while not harmed or not harmed[0].done():
-                pass
-            return slow(self, table)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Source, "digest", behind)
-            done = await moved(source, dsn, plant)
+        done = await moved(source, dsn, plant)
         assert not done.is_whole
-        (found,) = done.differences
-        assert (found.table, found.what) == (
-            next(one.table for one in done.compared if not one.is_equal), told,
-        )  # fmt: skip
-        assert key(4).hex() in found.key or found.key in {"999", "epoch"}
+        assert {(one.table, one.what) for one in done.differences} == set(PLANTED)
+        assert {one.table for one in done.compared if not one.is_equal} == {table for table, _ in PLANTED}
+        keys = {one.table: one.key for one in done.differences}
+        assert key(4).hex() in keys["event"]
+        assert (keys["dispatch"], keys["history"], keys["meta"]) == (key(4).hex(), "999", "epoch")
         with pytest.raises(StoreMoved, match="not finished"):
             await PostgresStore.open(dsn, clock=StillClock(), beats=False)
         assert here(source, "SELECT 1 FROM meta WHERE name = 'moved'") == []
@@ -267,7 +256,7 @@ def test_what_is_not_the_same_is_found(source: Path, dsn: str, run: Run, harm: s
     run(story())
 
 
-def test_only_an_dsn_is_filled(source: Path, dsn: str, database: str, run: Run) -> None:
+def test_only_an_empty_database_is_filled(source: Path, dsn: str, database: str, run: Run) -> None:
     """Not one with a store, nor with a table of that name, nor with another state's unfinished copy: nothing is touched."""
 
     async def story() -> None:
