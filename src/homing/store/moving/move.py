@@ -72,7 +72,7 @@ async def move(path: Path, key_id: str, dsn: str, to: str, tell: Tell, batch_row
     with Source.hold(path, CONTENT) as source, ThreadPoolExecutor(1, "homing-source") as reader:
         source.check_key(key_id)
         async with beside(dsn, synchronous_commit="off") as connection:
-            target = await Target.claim(connection, source.facts(), source.shapes, source.span())
+            target = await Target.claim(connection, source.facts(), source.shapes, source.oldest())
             if target is None:
                 return Moved([], [], is_resumed=True)
             way = _Way(source, target, reader, tell)

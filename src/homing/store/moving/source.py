@@ -154,10 +154,10 @@ class Source:
             found[sequence] = max(highest, given.get(table, 0), floor.get(table, 0))
         return found
 
-    def span(self) -> tuple[bytes, bytes] | None:
-        """Return the lowest and the highest id of a message; None without any."""
-        ((low, high),) = fetch(self._connection, _SQL["span"], ())
-        return None if low is None else (low, high)
+    def oldest(self) -> bytes | None:
+        """Return the lowest id of a message; None without any."""
+        ((found,),) = fetch(self._connection, _SQL["oldest"], ())
+        return found  # type: ignore[no-any-return]
 
     def mark(self, to: str) -> None:
         """Have no server begin on it any more; on disk when this returns."""

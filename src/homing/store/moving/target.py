@@ -45,7 +45,7 @@ class Target:
 
     @classmethod
     async def claim(
-        cls, connection: Any, facts: Facts, shapes: Mapping[str, Shape], span: tuple[bytes, bytes] | None
+        cls, connection: Any, facts: Facts, shapes: Mapping[str, Shape], oldest: bytes | None
     ) -> "Target | None":
         """Take an empty database, or one with a copy of this very store that is not finished. None: it is finished.
 
@@ -71,7 +71,7 @@ class Target:
                     )
                 await content.refuse_content(connection)
                 await schema.create(connection, facts.store_id, facts.key_id, schema.SCHEMA)
-                await _make_partitions(connection, span)
+                await _make_partitions(connection, oldest)
                 await connection.execute(_META["put_words"], schema.MOVING, facts.identity)
             elif moving != facts.identity:
                 raise PlaceTaken(
@@ -153,9 +153,9 @@ class Target:
             await _make_week(self._connection, week)
 
 
-async def _make_partitions(connection: Any, span: tuple[bytes, bytes] | None) -> None:
+async def _make_partitions(connection: Any, oldest: bytes | None) -> None:
     now = (await connection.fetchval(_NODES["clock"])) // partitions.WEEK_MS
-    low = now if span is None else int.from_bytes(span[0][:6], "big") // partitions.WEEK_MS
+    low = now if oldest is None else int.from_bytes(oldest[:6], "big") // partitions.WEEK_MS
     first = max(min(low, now), now - WEEKS_BACK)
     await connection.fetchval(_PARTITIONS["make"], partitions.FIRST, None, partitions.bound(first))
     for week in range(first, now + partitions.AHEAD + 1):

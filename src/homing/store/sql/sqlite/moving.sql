@@ -7,15 +7,9 @@ SELECT name FROM meta;
 -- The highest id that was ever given, where none is given twice.
 SELECT name, seq FROM sqlite_sequence;
 
--- name: span
--- Between the ids of all messages and dispatches; a dispatch's key begins with its message's id.
-SELECT min(low), max(high) FROM (
-  SELECT min(id) AS low, max(id) AS high FROM message
-  UNION ALL SELECT substr(min(key), 1, 16), substr(max(key), 1, 16) FROM dispatch
-  UNION ALL SELECT substr(min(key), 1, 16), substr(max(key), 1, 16) FROM event
-  UNION ALL SELECT substr(min(key), 1, 16), substr(max(key), 1, 16) FROM history
-  UNION ALL SELECT substr(min(key), 1, 16), substr(max(key), 1, 16) FROM settled
-  UNION ALL SELECT substr(min(key), 1, 16), substr(max(key), 1, 16) FROM attempt);
+-- name: oldest
+-- The lowest id of a message, by which weeks begin.
+SELECT min(id) FROM message;
 
 -- name: sealed
 -- Every secret that is sealed under the master key, and whose it is.
