@@ -25,6 +25,8 @@ from homing.store.postgres.restore import restore, verify
 
 pytestmark = needs_postgres
 ROWS = 30
+REMEMBERED = "SELECT name FROM meta WHERE name = 'timeline' OR name LIKE 'commits:%'"
+"""What nodes know of the server that they work on."""
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +118,12 @@ def test_what_is_committed_between_its_tables_is_not_in_it_and_holds_nobody_up(
         monkeypatch.setattr(backup, "_copy", busy)
         made = await make(database, tmp_path / "copy")
         await store.close()
+        assert await there(database, REMEMBERED)
         assert len(during) == len(made.tables)
         assert {made.counts[name] for name in ("message", "dispatch", "event", "lane")} == {len(before)}
         assert verify(tmp_path / "copy") == made
         await restore(tmp_path / "copy", new, is_thorough=True)
+        assert not await there(new, REMEMBERED)
         again = await PostgresStore.open(new, beats=False)
         assert [bool(await told(again, key)) for key in before] == [True] * len(before)
         assert [bool(await told(again, key)) for key in during] == [False] * len(during)

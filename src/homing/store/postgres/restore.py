@@ -64,6 +64,7 @@ async def restore(backup: Path, dsn: str, *, is_thorough: bool) -> Restored:
             for sequence, last in manifest.sequences.items():
                 await connection.execute(_SCHEMA["set_sequence"], sequence, last)
             await connection.execute(_META["put_words"], "store_id", store_id)
+            await connection.execute(_SCHEMA["forget_servers"])
         for name in manifest.tables:
             await connection.execute(f"ANALYZE {content.quoted([name])}")
     return Restored(manifest, store_id, counts)

@@ -17,6 +17,10 @@ OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY(SELECT to_regc
 -- What a new schema knows of itself gives way to what the copied one knew.
 DELETE FROM meta;
 
+-- name: forget_servers
+-- What nodes remember of servers (ADR 0010): a store that was made of a backup was at none of them.
+DELETE FROM meta WHERE name = 'timeline' OR name LIKE 'commits:%';
+
 -- name: content
 -- Those of the names that are taken in the schema in which our tables would be made.
 SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY($1::text[]) ORDER BY 1;
