@@ -29,7 +29,7 @@ from homing.store.moving.move import Step
 from homing.store.moving.source import Source
 from homing.store.moving.tables import META as MAPPED
 from homing.store.moving.tables import NOT_MOVED
-from homing.store.postgres import PostgresStore, content, partitions
+from homing.store.postgres import PostgresStore, beside, content, partitions
 from homing.store.sqlite import SqliteStore
 from homing.store.sqlite.directory import hold
 
@@ -277,6 +277,22 @@ def test_only_an_empty_database_is_filled(source: Path, dsn: str, database: str,
         here(source, "UPDATE meta SET value = 8 WHERE name = 'epoch'")  # as a server does that starts
         with pytest.raises(PlaceTaken, match="another state"):
             await moved(source, dsn)
+
+    run(story())
+
+
+def test_two_moves_into_one_database_are_not_at_a_time(
+    source: Path, dsn: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one gives up after a while and says why; it changes nothing."""
+
+    async def story() -> None:
+        monkeypatch.setitem(beside._SETTINGS, "lock_timeout", "50ms")
+        async with beside.beside(dsn) as first:
+            await first.execute("SELECT pg_advisory_lock(5208491672071065)")
+            with pytest.raises(Unavailable, match="another process is copying"):
+                await moved(source, dsn)
+        assert await there(dsn, "SELECT to_regclass('meta')") == [(None,)]
 
     run(story())
 

@@ -36,6 +36,8 @@ def test_a_later_release_keeps_what_the_database_held(
         store = await PostgresStore.open(database, clock=clock, beats=False)
         town = await build_town(store)
         key = await post(store, town.app, "Ann")
+        async with beside(database) as connection:
+            assert (await schema.look(connection)).nodes == 1
         await store.close()
         with monkeypatch.context() as patched:
             patched.setattr(schema, "SCHEMA", a_later_release)
