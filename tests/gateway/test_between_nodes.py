@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.gateway.house import House, ended, first, house, online, take
+from tests.gateway.house import PASSWORD, House, ended, first, house, online, take
 from tests.postgres.server import Server
 
 from homing.device import Device, Event, Gone, LoginNeeded, Message, ReadElsewhere
@@ -144,6 +144,29 @@ def test_a_hint_that_was_lost_is_made_good_at_the_heartbeat(
             assert await told(tablet) == ReadElsewhere(read)
             await recall(here, gone)
             assert await told(tablet) == Gone(gone)
+
+    run(story())
+
+
+def test_word_of_a_login_does_not_end_the_link_that_was_opened_with_it(
+    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it comes to the node where the device is by now; a newer login on it does."""
+    monkeypatch.setattr(PostgresStore, "_notified", lambda *_said: None)
+
+    async def story() -> None:
+        async with two_houses(postgres.dsn(fresh_database)) as (here, there):
+            phone = await here.device()
+            phone.url = there.url
+            await phone.connect()
+            await store_of(there).catch_up()
+            message_id = await there.post("x", "ann")
+            assert [one.id for one in await take(phone, 1)] == [message_id]
+            again = Device(here.url, phone.app_key)
+            again.device_id = phone.device_id
+            await again.login("ann", PASSWORD)
+            await store_of(there).catch_up()
+            assert isinstance(await ended(phone), LoginNeeded)
 
     run(story())
 

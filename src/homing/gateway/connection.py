@@ -53,6 +53,7 @@ class Connection:
     __slots__ = (
         "_ending", "_farewell", "_idle", "_is_handling", "_is_resting", "_is_rung", "_loop",
         "_pace", "_parts", "_receive", "_send", "_who", "app", "device", "is_closed", "recipient", "session",
+        "token_digest",
     )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send, parts: Parts) -> None:
@@ -71,6 +72,7 @@ class Connection:
         self.is_closed = False
         """The close frame was sent, or can no longer be."""
         self.device = ""
+        self.token_digest = b""
         self.recipient = 0
         self.app = 0
         self.session = Session()
@@ -144,7 +146,7 @@ class Connection:
         if device is None:
             raise Closing(BAD_TOKEN, "bad token")
         self.device, self.recipient, self.app = device.id, device.recipient, device.app
-        self._who = device
+        self._who, self.token_digest = device, device.token_digest
         # First known to the hub, then the store is asked: what is committed in between is heard of, not lost.
         self._parts.hub.join(self)
         epoch = self._parts.epoch()

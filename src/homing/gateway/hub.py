@@ -48,6 +48,7 @@ class Link(Protocol):
     """A device's live connection."""
 
     device: str
+    token_digest: bytes
     recipient: int
     app: int
     session: Session

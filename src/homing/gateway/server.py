@@ -19,6 +19,7 @@ from homing.gateway.login import ADDRESS_BURST, NAME_BURST, Login
 from homing.gateway.longpoll import LongPoll
 from homing.gateway.parts import Parts
 from homing.gateway.ports import Devices, Inbox, Receive, Recorder, Scope, Send
+from homing.model import Device
 from homing.store.batch import Changed, Committed
 from homing.store.changes import Change, DeleteApp, DeleteUser, RemoveDevice, SaveDevice, TouchDevices
 from homing.telemetry import LogEvent, logger
@@ -30,8 +31,8 @@ CLOSE_S: Final = 5.0
 """How long devices get to take their bye."""
 TEND_S: Final = 5.0
 """How often cursors are written down; all of them at the heartbeat, before it only those of devices that left."""
-HEARTBEAT_S: Final = 30.0
-"""How often the store is asked for messages nobody told us of (a commit whose outcome was unknown)."""
+HEARTBEAT_S: Final = 25.0
+"""How often the store is asked for what nobody told us of: a hint was lost, a commit's outcome was unknown. With `TEND_S`: within 30 s."""
 HEARTBEAT_DEVICES: Final = 500
 HEARTBEAT_MESSAGES: Final = 2_000
 """How many messages are asked for at once whether they were read or are gone."""
@@ -173,8 +174,12 @@ class Gateway:
         match change:
             case RemoveDevice():
                 self._log_out([change.device])
-            case SaveDevice():
-                self._log_out([change.id])
+            case SaveDevice() if isinstance(value, Device):
+                self._polls.forget(value.id)
+                # Word of a login at another node may come after the link that was opened with it.
+                link = self._hub.link_of(value.id)
+                if link is not None and link.token_digest != value.token_digest:
+                    self._hub.end_devices([value.id])
             case DeleteUser() if isinstance(value, list):
                 self._log_out(value)
             case DeleteApp():
