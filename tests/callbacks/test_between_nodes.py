@@ -116,8 +116,8 @@ def test_nodes_keep_to_an_endpoints_rate_together(run: Run, postgres: Server, fr
                 return answer
 
             async def go_on(*alive: SharedOffice) -> None:
-                for _ in range(60):
-                    clock.push(50)
+                for _ in range(30):
+                    clock.push(100)
                     for place in alive:
                         await place.quiet()
 

@@ -170,7 +170,7 @@ def test_a_node_that_cannot_reach_it_leaves_it_to_one_that_can(
                 await here.send()
             await quiet(places)
             assert await states(places, endpoint) == [("active", True), ("active", False)]
-            for _ in range(8):
+            for _ in range(4):
                 await pass_by(places, 600_000)
                 await there.send()
                 await here.send()
@@ -180,7 +180,7 @@ def test_a_node_that_cannot_reach_it_leaves_it_to_one_that_can(
             await there.courier._leftovers.sweep()
             await quiet(places)
             keys = {one.webhook_id for one in there.sender.tries}
-            assert len(keys) == 2 * REST_AFTER + 1 + 16, "all were told, by the one that can"
+            assert len(keys) == 2 * REST_AFTER + 1 + 8, "all were told, by the one that can"
             here.sender.answer = lambda _: Answer()
             await there.send()
             await here.send()
