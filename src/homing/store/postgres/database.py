@@ -68,8 +68,10 @@ _COMMON: Final = {
     "timezone": "UTC",
 }
 # Everything is looked up by key or along an index, whatever the planner believes of tables that were empty when it last
-# looked: of those it would read all there is.
-_KEYED: Final = {**_COMMON, "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+# looked: of those it would read all there is. A bitmap or a cache for each key costs more than the one row that is found.
+_KEYED: Final = _COMMON | dict.fromkeys(
+    ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan", "enable_memoize"), "off"
+)
 _HOT: Final = {**_KEYED, "plan_cache_mode": "force_generic_plan"}
 _LOOK: Final = {**_KEYED, "default_transaction_read_only": "on"}
 

@@ -1,12 +1,13 @@
 -- What is left over: retries that fell due, lanes born free, rows of a node that is no more.
--- $live are the epochs that live, $newest the highest one known: a greater owner has just started, and lives.
+-- Keys are asked for as in ledger.sql. $live are the epochs that live, $newest the highest one known: a greater owner has just started, and lives.
 
 -- name: claim_lanes
 WITH taken AS (
   SELECT key, endpoint, due FROM lane WHERE endpoint = $1 AND due <= $2 ORDER BY due, key LIMIT $3
   FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE lane AS l SET due = NULL, owner = $4 FROM taken WHERE l.key = taken.key AND l.endpoint = taken.endpoint
+UPDATE lane AS l SET due = NULL, owner = $4 FROM taken
+WHERE l.key = ANY(ARRAY[taken.key]) AND l.endpoint = taken.endpoint
 RETURNING l.key, l.endpoint, l.pending, l.tries, l.job, taken.due;
 
 -- name: walk_edge
@@ -21,7 +22,8 @@ WITH taken AS (
     AND (key, endpoint) <= ($7::bytea, $8::bigint) AND due IS NULL AND owner <= $5 AND owner <> ALL($6::bigint[])
   ORDER BY key, endpoint LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE lane AS l SET owner = $4 FROM taken WHERE l.key = taken.key AND l.endpoint = taken.endpoint
+UPDATE lane AS l SET owner = $4 FROM taken
+WHERE l.key = ANY(ARRAY[taken.key]) AND l.endpoint = taken.endpoint
 RETURNING l.key, l.endpoint, l.pending, l.tries, l.job;
 
 -- name: held_lanes
@@ -39,7 +41,8 @@ WITH taken AS (
   SELECT key, endpoint, due FROM lane WHERE endpoint = $1 AND due >= $2 AND due <= $3 ORDER BY due, key
   OFFSET $5 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE lane AS l SET due = NULL, owner = $4 FROM taken WHERE l.key = taken.key AND l.endpoint = taken.endpoint
+UPDATE lane AS l SET due = NULL, owner = $4 FROM taken
+WHERE l.key = ANY(ARRAY[taken.key]) AND l.endpoint = taken.endpoint
 RETURNING l.key, l.endpoint, l.pending, l.tries, l.job, taken.due;
 
 -- name: job_uids
@@ -51,27 +54,28 @@ SELECT id, app, type, endpoint_uid, reason, at FROM operation WHERE id = ANY($1:
 
 -- name: lane_facts
 SELECT d.key, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref, d.notify
-FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = k.key;
+FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = ANY(ARRAY[k.key]);
 
 -- name: incoming_facts
 SELECT id, app, identifier, text, channel, in_reply_to, at FROM incoming WHERE id = ANY($1::bytea[]);
 
 -- name: events_of
-SELECT e.key, e.n, e.status, e.at FROM unnest($1::bytea[]) AS k(key) JOIN event AS e ON e.key = k.key
-ORDER BY e.key, e.n;
+SELECT e.key, e.n, e.status, e.at FROM unnest($1::bytea[]) AS k(key) JOIN event AS e ON e.key = ANY(ARRAY[k.key])
+ORDER BY k.key, e.n;
 
 -- name: free_lanes
 UPDATE lane AS l SET due = $3, owner = 0 FROM (
   SELECT l.key, l.endpoint FROM unnest($1::bytea[], $2::bigint[]) AS n(key, endpoint)
-  JOIN lane AS l ON l.key = n.key AND l.endpoint = n.endpoint AND l.owner = $4
-  ORDER BY l.key, l.endpoint FOR NO KEY UPDATE OF l) AS n
-WHERE l.key = n.key AND l.endpoint = n.endpoint AND l.owner = $4;
+  JOIN lane AS l ON l.key = ANY(ARRAY[n.key]) AND l.endpoint = n.endpoint AND l.owner = $4
+  ORDER BY n.key, n.endpoint FOR NO KEY UPDATE OF l) AS n
+WHERE l.key = ANY(ARRAY[n.key]) AND l.endpoint = n.endpoint AND l.owner = $4;
 
 -- name: claim_commands
 WITH taken AS (
   SELECT key, kind, due FROM command WHERE due <= $1 ORDER BY due LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE command AS c SET due = NULL, owner = $3 FROM taken WHERE c.key = taken.key AND c.kind = taken.kind
+UPDATE command AS c SET due = NULL, owner = $3 FROM taken
+WHERE c.key = ANY(ARRAY[taken.key]) AND c.kind = taken.kind
 RETURNING c.key, c.kind, c.tries, c.detail, taken.due;
 
 -- name: adopt_commands
@@ -79,7 +83,8 @@ WITH taken AS (
   SELECT key, kind FROM command WHERE due IS NULL AND owner <= $3 AND owner <> ALL($4::bigint[]) LIMIT $1
   FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE command AS c SET owner = $2 FROM taken WHERE c.key = taken.key AND c.kind = taken.kind
+UPDATE command AS c SET owner = $2 FROM taken
+WHERE c.key = ANY(ARRAY[taken.key]) AND c.kind = taken.kind
 RETURNING c.key, c.kind, c.tries, c.detail;
 
 -- name: due_timers

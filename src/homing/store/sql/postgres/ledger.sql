@@ -1,7 +1,9 @@
 -- The hot path: what one batch loads, locks and writes; each statement once a batch, its rows as arrays.
 -- Locks are taken in one order: idempotency, app, recipient, dispatch, endpoint, lane, command, each sorted by its key.
 -- What is written when all is loaded goes as one statement (`homing.store.sql.joined`).
--- What is looked up by key is joined from the arrays, so that only the partition of each key is opened.
+-- What is looked up by key is joined from the arrays, so that only the partition of each key is opened. The first column
+-- of a key is asked for as `= ANY(ARRAY[…])`, which is `=` and no condition to merge by: else the planner, where it takes
+-- a table for empty, walks its whole index beside the arrays, and goes on doing so when there are millions.
 
 -- name: take_keys
 -- First of all: whoever comes second with the same key waits here for the first. What is older than a day is as none.
@@ -13,20 +15,20 @@ RETURNING scope, key;
 
 -- name: kept_answers
 SELECT i.scope, i.key, i.digest, i.answer FROM unnest($1::text[], $2::text[]) AS k(scope, key)
-JOIN idempotency AS i ON i.scope = k.scope AND i.key = k.key WHERE i.at > $3;
+JOIN idempotency AS i ON i.scope = ANY(ARRAY[k.scope]) AND i.key = k.key WHERE i.at > $3;
 
 -- name: set_answers
 UPDATE idempotency AS i SET answer = k.answer FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k(scope, key, answer)
-WHERE i.scope = k.scope AND i.key = k.key;
+WHERE i.scope = ANY(ARRAY[k.scope]) AND i.key = k.key;
 
 -- name: give_keys_back
 DELETE FROM idempotency AS i USING unnest($1::text[], $2::text[]) AS k(scope, key)
-WHERE i.scope = k.scope AND i.key = k.key;
+WHERE i.scope = ANY(ARRAY[k.scope]) AND i.key = k.key;
 
 -- name: drop_old_answers
 -- A few at a time, as many as come; what another node is dropping is left to it.
-DELETE FROM idempotency WHERE (scope, key) IN
-  (SELECT scope, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED);
+WITH old AS (SELECT scope, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM idempotency AS i USING old WHERE i.scope = ANY(ARRAY[old.scope]) AND i.key = old.key;
 
 -- name: load_apps
 -- Kept from being deleted until this batch is stored.
@@ -41,11 +43,13 @@ WHERE app = ANY($1::bigint[]) AND state <> 'disabled' AND kind IN ('status', 'in
 
 -- name: number_messages
 -- The recipients' counters move on under their locks: the order of these locks is the order of a recipient's messages.
+-- The `+ 0` keeps an index of ids from being walked for their order.
 WITH named AS (
   SELECT r.id, n.count FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS n(app, folded, count)
-  JOIN recipient AS r ON r.app = n.app AND r.folded = n.folded ORDER BY r.id FOR NO KEY UPDATE OF r
+  JOIN recipient AS r ON r.app = ANY(ARRAY[n.app]) AND r.folded = n.folded
+  ORDER BY r.id + 0 FOR NO KEY UPDATE OF r
 )
-UPDATE recipient AS r SET seq = r.seq + named.count FROM named WHERE r.id = named.id
+UPDATE recipient AS r SET seq = r.seq + named.count FROM named WHERE r.id = ANY(ARRAY[named.id])
 RETURNING r.app, r.folded, r.id, r.identifier, r.mobile_number, r.seq - named.count, r.wakeable,
   EXISTS (SELECT 1 FROM link WHERE link.recipient = r.id);
 
@@ -53,13 +57,15 @@ RETURNING r.app, r.folded, r.id, r.identifier, r.mobile_number, r.seq - named.co
 SELECT d.key, d.recipient, d.app, d.identifier, d.message_ref, d.recipient_ref, d.fallback_ref, d.notify, d.timer_at,
   d.notify_endpoint, d.message, d.fallback, d.emitted, d.events, d.last_at, d.expires_at, d.mode, d.undelivered_at,
   d.unread_ms, d.delivered_at, d.fallback_at, d.sms_submitted_at
-FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = k.key ORDER BY d.key FOR NO KEY UPDATE OF d;
+FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = ANY(ARRAY[k.key])
+ORDER BY k.key FOR NO KEY UPDATE OF d;
 
 -- name: load_lanes
 -- The newest of each row, under its lock: whether a lane holds more is decided from this and from nothing else.
 SELECT l.key, l.endpoint, l.pending, l.tries, l.due, l.owner, l.job
-FROM unnest($1::bytea[]) AS k(key) JOIN lane AS l ON l.key = k.key
-WHERE l.endpoint = ANY($2::bigint[]) OR l.key = ANY($3::bytea[]) ORDER BY l.key, l.endpoint FOR UPDATE OF l;
+FROM unnest($1::bytea[]) AS k(key) JOIN lane AS l ON l.key = ANY(ARRAY[k.key])
+WHERE l.endpoint = ANY($2::bigint[]) OR l.key = ANY($3::bytea[]) ORDER BY k.key, l.endpoint
+FOR UPDATE OF l;
 
 -- name: add_lanes
 INSERT INTO lane(key, endpoint, pending, tries, due, owner, job)
@@ -69,11 +75,11 @@ SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::
 UPDATE lane AS l SET pending = n.pending, tries = n.tries, due = n.due, owner = n.owner, job = n.job
 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
   AS n(key, endpoint, pending, tries, due, owner, job)
-WHERE l.key = n.key AND l.endpoint = n.endpoint;
+WHERE l.key = ANY(ARRAY[n.key]) AND l.endpoint = n.endpoint;
 
 -- name: drop_lanes
 DELETE FROM lane AS l USING unnest($1::bytea[], $2::bigint[]) AS n(key, endpoint)
-WHERE l.key = n.key AND l.endpoint = n.endpoint;
+WHERE l.key = ANY(ARRAY[n.key]) AND l.endpoint = n.endpoint;
 
 -- name: add_attempts
 INSERT INTO attempt(endpoint, key, n, tries, at, took, code, error, address, answer, detail)
@@ -96,7 +102,7 @@ ON CONFLICT(key, endpoint) DO UPDATE SET done = s.done | excluded.done, dead = s
 -- name: drop_dead
 -- With it.
 DELETE FROM dead AS d USING unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS n(key, endpoint, n)
-WHERE d.endpoint = n.endpoint AND d.key = n.key AND d.n = n.n;
+WHERE d.endpoint = ANY(ARRAY[n.endpoint]) AND d.key = n.key AND d.n = n.n;
 
 -- name: add_dead
 -- Not what was told before: a replay of it that came to nothing takes nothing back.
@@ -104,27 +110,30 @@ INSERT INTO dead(key, endpoint, n, at, reason)
 SELECT g.key, g.endpoint, g.n, $5, g.reason
 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS g(key, endpoint, n, reason)
 WHERE NOT EXISTS (SELECT 1 FROM settled AS s
-  WHERE s.key = g.key AND s.endpoint = g.endpoint AND s.done >> (g.n - 1)::integer & 1 = 1) ON CONFLICT DO NOTHING;
+  WHERE s.key = ANY(ARRAY[g.key]) AND s.endpoint = g.endpoint AND s.done >> (g.n - 1)::integer & 1 = 1) ON CONFLICT DO NOTHING;
 
 -- name: endpoint_names
 SELECT id, app, uid FROM endpoint WHERE id = ANY($1::bigint[]);
 
 -- name: drop_operations
 -- Everyone who was to hear of it has, or never will.
-DELETE FROM operation WHERE id = ANY($1::bytea[]) AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.key = operation.id || '\xfffe');
+DELETE FROM operation WHERE id = ANY($1::bytea[])
+AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.key = ANY(ARRAY[operation.id || '\xfffe']));
 
 -- name: end_commands
 DELETE FROM command AS c USING (
   SELECT c.key, c.kind FROM unnest($1::bytea[], $2::bigint[]) AS n(key, kind)
-  JOIN command AS c ON c.key = n.key AND c.kind = n.kind ORDER BY c.key, c.kind FOR UPDATE OF c) AS n
-WHERE c.key = n.key AND c.kind = n.kind;
+  JOIN command AS c ON c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind
+  ORDER BY n.key, n.kind FOR UPDATE OF c) AS n
+WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind;
 
 -- name: put_off_commands
 UPDATE command AS c SET tries = c.tries + 1, due = n.due, owner = 0, detail = n.detail FROM (
   SELECT c.key, c.kind, n.due, n.detail
   FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS n(key, kind, due, detail)
-  JOIN command AS c ON c.key = n.key AND c.kind = n.kind ORDER BY c.key, c.kind FOR UPDATE OF c) AS n
-WHERE c.key = n.key AND c.kind = n.kind;
+  JOIN command AS c ON c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind
+  ORDER BY n.key, n.kind FOR UPDATE OF c) AS n
+WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind;
 
 -- name: add_commands
 INSERT INTO command(key, kind, due, owner) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[])
@@ -152,7 +161,7 @@ FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
   $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
   AS n(key, timer_at, message, fallback, emitted, events, last_at, expires_at, mode, undelivered_at, unread_ms,
     delivered_at, fallback_at, sms_submitted_at)
-WHERE d.key = n.key;
+WHERE d.key = ANY(ARRAY[n.key]);
 
 -- name: add_events
 INSERT INTO event(key, n, status, at, position)
@@ -162,7 +171,8 @@ SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::
 INSERT INTO timer(at, key) SELECT * FROM unnest($1::bigint[], $2::bytea[]) ON CONFLICT DO NOTHING;
 
 -- name: drop_timers
-DELETE FROM timer AS t USING unnest($1::bigint[], $2::bytea[]) AS n(at, key) WHERE t.at = n.at AND t.key = n.key;
+DELETE FROM timer AS t USING unnest($1::bigint[], $2::bytea[]) AS n(at, key)
+WHERE t.at = ANY(ARRAY[n.at]) AND t.key = n.key;
 
 -- name: add_history
 INSERT INTO history(key, at, code, detail) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[]);
@@ -179,5 +189,5 @@ SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], $5::te
 ON CONFLICT(device, client_ref) WHERE client_ref IS NOT NULL DO NOTHING RETURNING id;
 
 -- name: same_incomings
-SELECT i.device, i.client_ref, i.id FROM unnest($1::text[], $2::text[]) AS n(device, client_ref)
-JOIN incoming AS i ON i.device = n.device AND i.client_ref = n.client_ref;
+SELECT n.device, n.client_ref, i.id FROM unnest($1::text[], $2::text[]) AS n(device, client_ref) CROSS JOIN LATERAL
+  (SELECT id FROM incoming WHERE incoming.device = n.device AND incoming.client_ref = n.client_ref LIMIT 1) AS i;
