@@ -18,6 +18,7 @@ from homing.callbacks.sender import Sender
 from homing.callbacks.tester import Tester
 from homing.clock import RealClock
 from homing.engine import Engine
+from homing.store.postgres import PostgresStore
 from homing.store.sqlite import SqliteStore
 from homing.vault import Vault
 
@@ -123,7 +124,7 @@ class World(msgspec.Struct):
     api: Api
     client: Client
     vault: Vault
-    store: SqliteStore
+    store: SqliteStore | PostgresStore
     directory: Directory
     engine: Engine
     clock: Any
@@ -146,10 +147,14 @@ def _all_taken(tester: Tester, dones: list[Done]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def world(base_url: str = "") -> AsyncIterator[World]:
-    """Open an API for as long as the block lasts."""
+async def world(base_url: str = "", *, dsn: str | None = None) -> AsyncIterator[World]:
+    """Open an API for as long as the block lasts; its store is the PostgreSQL that ``dsn`` names, or in memory."""
     clock = HandClock()
-    store = await SqliteStore.open(":memory:", clock=clock)
+    store: SqliteStore | PostgresStore
+    if dsn is None:
+        store = await SqliteStore.open(":memory:", clock=clock)
+    else:
+        store = await PostgresStore.open(dsn, clock=clock, beats=False)
     engine = Engine(store, clock)
     await engine.start()
     reasons: list[str] = []

@@ -261,6 +261,8 @@ REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "receipts", {"json": {"read": [1]}}, 400, "invalid_request"),
     ("POST", "messages", {"json": {}}, 400, "invalid_request"),
     ("POST", "messages", {"json": {"text": ""}}, 422, "invalid_request"),
+    ("POST", "messages", {"json": {"text": "x\0"}}, 422, "invalid_request"),
+    ("POST", "receipts", {"json": {"read": ["\0"]}}, 422, "invalid_request"),
     ("POST", "messages", {"json": {"text": "x", "inReplyTo": "y"}}, 422, "invalid_request"),
     ("POST", "messages", {"json": {"text": "x", "attachmentId": "y"}}, 422, "invalid_request"),
     ("POST", "attachments", {"content": b"x"}, 422, "invalid_request"),

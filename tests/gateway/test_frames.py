@@ -10,6 +10,7 @@ from homing.gateway.frames import (
     BadFrame,
     Bye,
     Hello,
+    SendMessage,
     Sent,
     Welcome,
     decode,
@@ -17,6 +18,7 @@ from homing.gateway.frames import (
     iso_time,
     letter,
     msg,
+    refusal,
     times,
 )
 from homing.model import Body
@@ -81,3 +83,12 @@ def test_the_servers_frames_are_spelled_as_documented() -> None:
         "type", "seq", "messageId", "text", "sentAt", "expiresAt", "channel", "optionalData",
     ]  # fmt: skip
     assert frame["optionalData"] == {"a": None, "b": "ü"}
+
+
+@pytest.mark.parametrize(
+    "given", [{"text": "\0"}, {"text": "x", "channel": "\0"}, {"text": "x", "client_ref": "\0"}]
+)
+def test_what_no_store_can_keep_is_refused(given: dict[str, str]) -> None:
+    """U+0000 in any of a message's texts, named; the letters that spell it are a text like any other."""
+    assert "must not hold the character U+0000" in str(refusal(SendMessage(**given)))
+    assert refusal(SendMessage(text="\\u0000")) is None

@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from homing.api.shapes import Findings, judge, type_of
 from homing.errors import InvalidRequest
+from homing.texts import SAYS_NUL
 
 MAX_DEPTH: Final = 32
 """How deep objects and lists may lie in each other, the body itself counted."""
@@ -50,6 +51,8 @@ class Shape(Generic[T]):
         try:
             value = self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._carefully(body)
+        if SAYS_NUL in body:
             return self._carefully(body)
         # An equal count of `":` before and after means that no key was given twice: the decoder keeps only the last.
         # (A colon behind a blank would not be counted, so it is looked at closely.)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from homing.errors import InvalidRequest, NotAcceptable, RequestError
+from homing.texts import FAULT, NUL, nul_places
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SHOWN_FAULTS: Final = 20
@@ -72,10 +73,12 @@ def judge(value: object, declared: inspect.Type, path: str, found: Findings) -> 
             if not isinstance(value, dict):
                 found.types.append((path, f"must be an object, not {_name(value)}"))
                 return value
+            found.values += [(member(path, key), FAULT) for key in value if NUL in key]
             return {
                 key: judge(item, declared.value_type, member(path, key), found) for key, item in value.items()
             }
         case inspect.AnyType():
+            found.values += [(place, FAULT) for place in nul_places(value, path)]
             return value
         case _:
             _scalar(value, declared, path, found)
@@ -137,6 +140,8 @@ def _scalar(value: object, declared: inspect.Type, path: str, found: Findings) -
         low, high = declared.min_length or 0, declared.max_length
         if len(value) < low or (high is not None and len(value) > high):
             found.values.append((path, f"must have {_span(low, high)} characters, not {len(value)}"))
+        elif NUL in value:
+            found.values.append((path, FAULT))
         elif declared.pattern is not None and re.search(declared.pattern, value) is None:
             found.values.append((path, f"must match {declared.pattern}"))
     elif isinstance(declared, inspect.IntType | inspect.FloatType) and isinstance(value, int | float):

@@ -12,6 +12,7 @@ from homing.errors import (
     HomingError,
     InvalidRequest,
     MethodNotAllowed,
+    NotAcceptable,
     PayloadTooLarge,
     RateLimited,
     RequestError,
@@ -20,6 +21,7 @@ from homing.errors import (
     UnsupportedMediaType,
 )
 from homing.gateway.ports import Receive, Scope, Send
+from homing.texts import FAULT, SAYS_NUL, nul_places
 
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_DRAIN_BYTES: Final = 4 * 2**20
@@ -153,12 +155,12 @@ async def read_body(receive: Receive) -> bytes:
 
 
 def decode(scope: Scope, body: bytes, shape: type[T]) -> T:
-    """Return the body as this shape; `InvalidRequest` with the JSON path of what is wrong."""
+    """Return the body as this shape; `InvalidRequest`, or `NotAcceptable` for U+0000, with the JSON path of what is wrong."""
     media_type = (header(scope, b"content-type") or b"application/json").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise UnsupportedMediaType("the body must be application/json")
     try:
-        return msgspec.json.decode(body, type=shape)
+        value = msgspec.json.decode(body, type=shape)
     except RecursionError:
         raise InvalidRequest("the body is nested too deep") from None
     except msgspec.ValidationError as error:
@@ -167,3 +169,6 @@ def decode(scope: Scope, body: bytes, shape: type[T]) -> T:
         raise InvalidRequest("the body has not the right shape", errors=(fault,)) from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise InvalidRequest(f"the body is no JSON: {error}") from None
+    if SAYS_NUL in body and (faults := tuple((at, FAULT) for at in nul_places(msgspec.to_builtins(value)))):
+        raise NotAcceptable(f"{faults[0][0]}: {FAULT}", errors=faults)
+    return value

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from homing.model import Body, uuid_text
+from homing.texts import FAULT, NUL
 
 SUBPROTOCOL: Final = "homing.v1"
 MAX_FRAME_BYTES: Final = 64 * 1024
@@ -80,6 +81,11 @@ def refusal(message: SendMessage) -> str | None:
         return "inReplyTo: not yet"
     if message.attachment_id is not None:
         return "attachmentId: not yet"
+    for name, text in (
+        ("text", message.text), ("channel", message.channel), ("clientRef", message.client_ref),
+    ):  # fmt: skip
+        if text is not None and NUL in text:
+            return f"{name} {FAULT}"
     if not 1 <= len(message.text) <= MAX_TEXT_CHARS:
         return f"text must have 1 to {MAX_TEXT_CHARS} characters"
     if message.channel is not None and not 1 <= len(message.channel) <= MAX_NAME_CHARS:
