@@ -313,3 +313,14 @@ def test_what_is_shown_hides_secrets() -> None:
     shown = Loaded(msgspec.structs.replace(settings, server=server), {}).options()
     assert "hunter2" not in repr(shown)
     assert "hunter2" not in str(hidden(Secret("hunter2")))
+
+
+@pytest.mark.parametrize("days", [1, 13])
+def test_messages_are_kept_for_two_weeks_at_the_least(days: int) -> None:
+    """What is younger may have something to come; 0 is for ever."""
+    assert "must be 14 or more, or 0 for ever" in refusal(
+        {"HOMING_STORE__RETENTION_MESSAGES_DAYS": str(days)}
+    )
+    for fine in (0, 14):
+        loaded = load(None, {"HOMING_STORE__RETENTION_MESSAGES_DAYS": str(fine)})
+        assert loaded.settings.store.retention_messages_days == fine

@@ -23,7 +23,7 @@ from homing.store.batch import (
     Settle,
     Verdict,
 )
-from homing.store.port import Claimed, ReplayStep, Retention
+from homing.store.port import Claimed, Dropped, ReplayStep, Retention
 
 _order = count()
 
@@ -114,6 +114,9 @@ class FakeLedger:
 
     async def prune(self, retention: Retention, limit: int) -> int:
         return 0
+
+    async def drop_messages(self, before_ms: int, limit: int) -> Dropped:
+        return Dropped(0)
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         return []

@@ -20,7 +20,6 @@ from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, dispatch_key
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Settle, Verdict
 from homing.store.postgres import archive, archive_feed
-from homing.store.postgres.partitions import WEEK_MS
 from homing.store.views import FeedPage, MessageQuery
 
 pytestmark = needs_postgres
@@ -167,36 +166,6 @@ def test_a_batch_waits_for_a_deadlock_and_is_repeated(database: str, clock: Stil
             assert callback.settled & callback.pending == 0
         seqs = [item.seq for item in await a.inbox(town.ann, 0, 99)]
         assert seqs == list(range(1, len(keys) + 9))
-
-    run(closing(story()))
-
-
-def test_a_partition_is_kept_while_something_pending_points_into_it(
-    database: str, clock: StillClock, run: Run
-) -> None:
-    """A lane, then a timer: refused; when nothing is pending any more the whole week goes, and only that (TH)."""
-
-    async def story() -> None:
-        store = await node(database, clock=clock)
-        town = await build_town(store)
-        await post(store, town.app, "Ann", ttl_s=60)
-        key = await post(store, town.app, "nobody")
-        clock.ms += 4 * WEEK_MS
-        later = await post(store, town.app, "Ann", at_ms=clock.ms)  # no partition was made for it yet
-        horizon_ms = clock.ms - WEEK_MS
-        assert await store.drop_messages(NOON_MS - WEEK_MS) == 0
-        assert await store.drop_messages(horizon_ms) == 1  # what is older than the store: nothing
-        for _ in range(3):
-            for work in await store.held_lanes((b"", 0), 99):
-                if work.key != later:
-                    await settle(store, settled(work.key, work.endpoint, work.events[0][0]))
-            assert await store.drop_messages(horizon_ms) == 0  # the deadline of Ann's first message
-        await store._db.write(lambda c: c.execute("DELETE FROM timer WHERE at < $1", clock.ms))
-        assert await store.drop_messages(horizon_ms) >= 2
-        assert await store.message(key[:16]) is None
-        assert await store.message(later[:16]) is not None
-        assert [work.key for work in await store.held_lanes((b"", 0), 9)] == [later]
-        assert [item.seq for item in await store.inbox(town.ann, 0, 9)] == [2]
 
     run(closing(story()))
 

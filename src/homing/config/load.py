@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from homing.config.settings import ALL, KEYS, LATER, ROLES, SQLITE, Secret, Security, Settings
+from homing.config.settings import ALL, KEYS, LATER, MESSAGES_DAYS, ROLES, SQLITE, Secret, Security, Settings
 from homing.errors import ConfigError
 
 _PREFIX: Final = "HOMING_"
@@ -199,6 +199,10 @@ def _judge_roles(settings: Settings) -> None:
 
 def _judge_store(settings: Settings) -> None:
     url = settings.store.url
+    if 0 < settings.store.retention_messages_days < MESSAGES_DAYS:
+        raise ConfigError(
+            f"store.retention_messages_days: must be {MESSAGES_DAYS} or more, or 0 for ever: what is younger may have something to come"
+        )
     if settings.store.is_shared:
         if not settings.security.master_key_file:
             raise ConfigError(

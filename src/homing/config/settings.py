@@ -26,6 +26,9 @@ ALL: Final = "all"
 SQLITE: Final = "sqlite:///"
 POSTGRESQL: Final = ("postgresql://", "postgres://")
 
+MESSAGES_DAYS: Final = 14
+"""Messages are kept for so long at the least: everything that is still to come of them has come by then."""
+
 Seconds = Annotated[float, Meta(ge=0.1, le=432_000)]
 
 
@@ -76,6 +79,14 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="the embedded store, in a directory of its own; postgresql://… is shared by several nodes"
         ),
     ] = "sqlite:///homing-data/homing.db"
+    retention_messages_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3_650,
+            description="0: for ever; messages with their events are what nobody but their owner can call old",
+        ),
+    ] = 0
     retention_attempts_days: Annotated[
         int, Meta(ge=1, le=3_650, description="the log of callbacks that were taken: a week to look back")
     ] = 7
@@ -180,7 +191,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 LATER: Final = {
     "server.limits": "limits of requests are fixed",
-    "store.retention_messages_days": "messages and their events are kept for ever",
     "callbacks.proxy": "callbacks are sent directly",
     "push.apns_url": "pushes reach only the simulator",
     "push.fcm_url": "pushes reach only the simulator",

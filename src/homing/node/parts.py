@@ -87,6 +87,7 @@ class Parts:
         devices: dict[str, Asgi] = {"/device": self.health if self.gateway is None else self.gateway.app}
         self.app: Asgi = Doors(self.api or self.health, {**devices, **ends.doors})
         courier = None if self.telling is None else self.telling.courier
+        counters.probe("retention_kept", lambda: self.upkeep.kept)
         probe(counters, clock, store, engine, courier, self.gateway, settings.data_path())
         if settings.telemetry.log_level == "debug":
             engine.on_committed.append(say_all)
@@ -186,4 +187,5 @@ def _retention(settings: Settings) -> Retention:
         attempts_ms=kept.retention_attempts_days * _DAY_MS,
         failures_ms=kept.retention_failures_days * _DAY_MS,
         dead_ms=kept.retention_dead_days * _DAY_MS,
+        messages_ms=kept.retention_messages_days * _DAY_MS or None,
     )

@@ -64,6 +64,21 @@ class Retention(msgspec.Struct, frozen=True):
     failures_ms: int | None
     """The log of tries that failed."""
     dead_ms: int | None
+    messages_ms: int | None = None
+    """Messages with everything that is known of them, see `Ledger.drop_messages`."""
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """What a step of deleting old messages came to."""
+
+    count: int
+    """How many went: messages, or whole weeks of them where they lie in weeks."""
+    kept: int = 0
+    """How many more of those have had their time and stay."""
+    kept_by: str | None = None
+    """What points at the first of them, or ``busy``: others were in the way, and it may be tried again in a moment."""
+    is_end: bool = True
+    """Nothing more can go now."""
 
 
 class Ledger(Protocol):
@@ -105,6 +120,15 @@ class Ledger(Protocol):
 
     async def prune(self, retention: Retention, limit: int) -> int:
         """Delete up to ``limit`` rows whose time is over; return how many, 0 when there is nothing left to delete."""
+        ...
+
+    async def drop_messages(self, before_ms: int, limit: int) -> Dropped:
+        """Look at ``limit`` messages accepted before an instant, or a week of them, and delete them with all that is known.
+
+        Nothing that is to come loses what it is about: a message stays while a lane, command or timer points at it, a
+        replay that is not through may, or the idempotency key it was sent with is remembered. Ask until the end; asked
+        after that, it begins again with what stayed.
+        """
         ...
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
@@ -335,6 +359,7 @@ __all__ = [
     "Applied",
     "Archive",
     "Claimed",
+    "Dropped",
     "Handovers",
     "Hints",
     "Ledger",

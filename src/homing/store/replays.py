@@ -75,6 +75,10 @@ def _begin(spec: ReplaySpec, found: Sequence[Candidate]) -> Dialogue["_Opening"]
     endpoints = sorted({endpoint for endpoint, _key, _bits in found})
     yield Ask("replays", "keep_dispatches", ([key for key in keys if not is_incoming(key)],), only_locks=True)
     kept = {row[0] for row in (yield from _ask("keep_endpoints", endpoints))}
+    written = [key[:16] for key in keys if is_incoming(key)]
+    if written:
+        ids = {row[0] for row in (yield from _ask("keep_incomings", written))}
+        found = [one for one in found if not is_incoming(one[1]) or one[1][:16] in ids]
     owed: dict[tuple[bytes, int], int] = defaultdict(int)
     for lane, endpoint, pending, job in (yield from _ask("own_lanes", keys, endpoints)):
         if is_replay(lane):

@@ -66,6 +66,10 @@ class LogEvent(StrEnum):
     DEVICE_REFUSED = "device.refused"
 
     RETENTION_RAN = "retention.ran"
+    RETENTION_DROPPED = "retention.dropped"
+    """Messages whose time was over are gone."""
+    RETENTION_KEPT = "retention.kept"
+    """Messages whose time was over stay: something pending points at them."""
     JOB_ENDED = "job.ended"
 
     REQUEST_REFUSED = "request.refused"

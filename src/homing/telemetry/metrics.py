@@ -42,6 +42,7 @@ GAUGES: Final[Mapping[str, Gauge]] = {
     "devices_connected": Gauge("Devices with a live link to this node", ()),
     "store_bytes": Gauge("Size of the store", ("class",)),
     "nodes": Gauge("Nodes that live and have a role", ("role",)),
+    "retention_kept": Gauge("Messages, or weeks of them, that have had their time and stay", ("by",)),
     "backup_age_seconds": Gauge("How old the last backup is; nothing as long as none is known", ()),
 }
 """Gauges a `Counters.probe` can be plugged in for."""

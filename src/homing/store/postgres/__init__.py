@@ -12,7 +12,7 @@ from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.errors import CommitUnknown, HomingError
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed, ReplayStep, Retention
+from homing.store.port import Claimed, Dropped, ReplayStep, Retention
 from homing.store.postgres import claims, partitions, replays
 from homing.store.postgres.archive import PostgresArchive
 from homing.store.postgres.database import Database
@@ -205,17 +205,15 @@ class PostgresStore(PostgresNode, PostgresArchive):
         """See `port.Ledger.outlook`."""
         return await self._db.look(lambda c: claims.outlook(c, self._known))
 
-    async def drop_messages(self, before_ms: int) -> int:
-        """Drop, week by week, messages accepted before an instant, with all that is known of them; return how many weeks.
-
-        Stops at the first into which a lane, command or timer points: nothing pending loses what it is about.
-        """
-        count = 0
-        for suffix, high in await self._db.look(lambda c: partitions.droppable(c, before_ms)):
-            if not await self._db.write(lambda c, s=suffix, h=high: partitions.drop(c, s, h)):  # type: ignore[misc]
-                break
-            count += 1
-        return count
+    async def drop_messages(self, before_ms: int, limit: int) -> Dropped:  # noqa: ARG002 - a week goes at once
+        """See `port.Ledger.drop_messages`; by whole weeks, the oldest first, until something keeps one."""
+        weeks = await self._db.look(lambda c: partitions.droppable(c, before_ms))
+        if not weeks:
+            return Dropped(0)
+        word = await self._db.alone(lambda c: partitions.drop(c, weeks[0], self.now_ms()))
+        if word in {partitions.DROPPED, partitions.GONE}:
+            return Dropped(1, is_end=False)
+        return Dropped(0, len(weeks), word)
 
 
 async def _note_timeline(connection: Any, server: Server | None) -> str:

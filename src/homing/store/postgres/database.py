@@ -160,6 +160,18 @@ class Database:
         except asyncpg.InterfaceError as error:
             raise _blamed(error) from error
 
+    async def alone(self, work: Work[T]) -> T:
+        """Run ``work`` on a connection of its own, outside any transaction: each statement is one."""
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        connection = await self.connect()
+        try:
+            return await work(connection)
+        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
+            raise Unavailable(f"the database cannot be used: {error}") from error
+        finally:
+            connection.terminate()
+
     async def settle_doubts(self) -> None:
         """Return when everything that can be seen now is as durable as a commit that was answered.
 

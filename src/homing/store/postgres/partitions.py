@@ -1,6 +1,6 @@
 """Partitions by message id, a week each: made ahead, dropped whole when their time is over (ADR 0008)."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -10,8 +10,20 @@ _SQL: Final = load("postgres", "partitions")
 WEEK_MS: Final = 7 * 24 * 3_600_000
 AHEAD: Final = 2
 """How many whole weeks ahead of now there are partitions for: so long may making them fail unnoticed."""
+PATIENCE: Final = "100ms"
+"""How long dropping waits for each lock, and everybody else behind it: a commit takes a tenth of that."""
+DROPPED: Final = "dropped"
+BUSY: Final = "busy"
+GONE: Final = "gone"
 FIRST: Final = "before"
 """The suffix of the one that takes every older id."""
+
+
+class Week(NamedTuple):
+    """One partition of each table: its name's end, and the id below which all is that it holds, or that is older."""
+
+    suffix: str
+    high: bytes
 
 
 def bound(week: int) -> bytes:
@@ -31,21 +43,32 @@ async def make(connection: Any, now_ms: int) -> int:
     return made
 
 
-async def droppable(connection: Any, before_ms: int) -> list[tuple[str, bytes]]:
-    """Return (suffix, bound) of the partitions that hold only messages from before an instant, the oldest first."""
+async def make_ahead(connection: Any, now_ms: int) -> int:
+    """Do as `make` while nobody needs them yet: whoever is in the way goes first."""
+    await connection.execute(_SQL["patience"])
+    return await make(connection, now_ms)
+
+
+async def droppable(connection: Any, before_ms: int) -> list[Week]:
+    """Return the weeks that hold only messages from before an instant, the oldest first."""
     suffixes = [row[0] for row in await connection.fetch(_SQL["all"])]
     weeks = sorted(int(suffix[1:]) for suffix in suffixes if suffix != FIRST)
-    found = [(f"w{week}", bound(week + 1)) for week in weeks if (week + 1) * WEEK_MS <= before_ms]
-    if FIRST in suffixes and weeks and weeks[0] * WEEK_MS <= before_ms:
-        found.insert(0, (FIRST, bound(weeks[0])))
-    return found
+    return [Week(f"w{week}", bound(week + 1)) for week in weeks if (week + 1) * WEEK_MS <= before_ms]
 
 
-async def drop(connection: Any, suffix: str, high: bytes) -> bool:
-    """Drop one partition of each table inside the caller's transaction; False while something pending points below."""
-    await connection.execute(_SQL["patience"])
+async def drop(connection: Any, week: Week, now_ms: int, patience: str = PATIENCE) -> str:
+    """Drop a week with all that is older, in one statement; return `DROPPED`, or what kept it.
+
+    That is the word for something pending that points there, `BUSY` where others were in the way, or `GONE` where
+    another node was faster.
+    """
+    word: str | None = await connection.fetchval(_SQL["points_below"], week.high, now_ms)
+    if word is not None:
+        return word
     try:
-        dropped: bool = await connection.fetchval(_SQL["drop"], suffix, high)
+        word = await connection.fetchval(_SQL["drop_week"], *week, now_ms, patience)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return BUSY
     except asyncpg.UndefinedTableError:
-        return False  # another node was faster
-    return dropped
+        return GONE
+    return word or GONE

@@ -25,7 +25,19 @@ async def prune(connection: Any, retention: Retention, limit: int, now_ms: int) 
             count += await _attempts(connection, name, now_ms - kept_ms, limit - count, is_all=is_all)
     if retention.dead_ms is not None and count < limit:
         count += await _dead(connection, now_ms - retention.dead_ms, limit - count)
-    return count + _count(await connection.execute(_SQL["drop_operations"], now_ms - _HOUR_MS, limit))
+    count += _count(await connection.execute(_SQL["drop_operations"], now_ms - _HOUR_MS, limit))
+    return count + await _below(connection, limit)
+
+
+async def _below(connection: Any, limit: int) -> int:
+    """Delete what weeks that were dropped have left beside them."""
+    floor = await connection.fetchval(_SQL["floor"])
+    if floor is None:
+        return 0
+    count = _count(await connection.execute(_SQL["drop_dead_below"], floor, limit))
+    count += _count(await connection.execute(_SQL["drop_sms_below"], floor, limit))
+    ids = [row[0] for row in await connection.fetch(_SQL["lock_incoming_below"], floor, limit)]
+    return count + (_count(await connection.execute(_SQL["drop_incoming"], ids)) if ids else 0)
 
 
 async def _place(connection: Any, name: str) -> Any:

@@ -9,7 +9,7 @@ from homing.store.migrations import Migration, pending, refuse_newer, statement
 from homing.store.postgres import partitions
 from homing.store.sql import load
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MOVING: Final = "moving"
 """Name in ``meta`` under which a copy that is not finished says what it is of (`homing migrate --to`)."""
 _META: Final = load("postgres", "meta")

@@ -8,11 +8,12 @@ import apsw
 from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
-from homing.store.port import Claimed, HearHint, ReplayStep, Retention, Share
+from homing.store.port import Claimed, Dropped, HearHint, ReplayStep, Retention, Share
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
 from homing.store.sqlite.database import SYNCHRONOUS, Database, die
 from homing.store.sqlite.ledger import Writer
+from homing.store.sqlite.old_messages import drop_messages
 from homing.store.sqlite.prune import prune
 from homing.store.sqlite.registry import SqliteRegistry
 from homing.store.sqlite.schema import SCHEMA, bring, get, put
@@ -123,6 +124,10 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     async def prune(self, retention: Retention, limit: int) -> int:
         """See `port.Ledger.prune`."""
         return await self._db.write(lambda c: prune(c, retention, limit, self.now_ms()))
+
+    async def drop_messages(self, before_ms: int, limit: int) -> Dropped:
+        """See `port.Ledger.drop_messages`."""
+        return await self._db.write(lambda c: drop_messages(c, before_ms, limit, self.now_ms()))
 
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
         """See `port.Ledger.release`."""

@@ -21,7 +21,8 @@ def prune(connection: apsw.Connection, retention: Retention, limit: int, now_ms:
     count = 0
     for name, kept_ms, is_all in (
         ("pruned_attempts", retention.attempts_ms, False),
-        ("pruned_failures", retention.failures_ms, True),
+        # No try is kept longer than what it was about.
+        ("pruned_failures", _least(retention.failures_ms, retention.messages_ms), True),
     ):
         if kept_ms is not None and count < limit:
             count += _attempts(connection, name, now_ms - kept_ms, limit - count, is_all=is_all)
@@ -29,6 +30,10 @@ def prune(connection: apsw.Connection, retention: Retention, limit: int, now_ms:
         count += _dead(connection, now_ms - retention.dead_ms, limit - count)
     connection.execute(_SQL["drop_operations"], (now_ms - _HOUR_MS, limit))
     return count + connection.changes()
+
+
+def _least(*kept_ms: int | None) -> int | None:
+    return min((one for one in kept_ms if one is not None), default=None)
 
 
 def _attempts(connection: apsw.Connection, name: str, before_ms: int, limit: int, *, is_all: bool) -> int:

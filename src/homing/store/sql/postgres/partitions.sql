@@ -3,8 +3,13 @@
 -- name: make
 SELECT make_partition($1, $2, $3);
 
--- name: drop
-SELECT drop_partition($1, $2);
+-- name: drop_week
+-- A statement of its own, outside any transaction: a node that stands still meanwhile holds no lock.
+SELECT drop_week($1, $2, $3, $4);
+
+-- name: points_below
+-- What would keep it, found out without a lock.
+SELECT points_below($1, $2, 9223372036854775807);
 
 -- name: all
 -- Their suffixes.
@@ -12,5 +17,5 @@ SELECT substr(c.relname, 9) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = 
 WHERE i.inhparent = 'message'::regclass ORDER BY 1;
 
 -- name: patience
--- Dropping waits for running transactions, and everything else waits behind it: not for long.
+-- Making one waits for running transactions, and everything else waits behind it: not for long.
 SET LOCAL lock_timeout = '300ms';

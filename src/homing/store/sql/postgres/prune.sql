@@ -29,3 +29,25 @@ WHERE d.endpoint = o.endpoint AND d.key = o.key AND d.n = o.n;
 -- Facts about endpoints that nobody is owed any more: their endpoint was deleted.
 DELETE FROM operation WHERE id IN (SELECT o.id FROM operation AS o WHERE o.at < $1
   AND NOT EXISTS (SELECT 1 FROM lane AS l WHERE l.key = o.id || '\xfffe') LIMIT $2 FOR UPDATE SKIP LOCKED);
+
+-- name: floor
+-- Below it there are no messages any more.
+SELECT place FROM meta WHERE name = 'messages_floor';
+
+-- name: drop_dead_below
+DELETE FROM dead WHERE (endpoint, key, n) IN
+  (SELECT endpoint, key, n FROM dead WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED);
+
+-- name: drop_sms_below
+-- No receipt comes so late.
+DELETE FROM sms WHERE (carrier, carrier_id) IN
+  (SELECT carrier, carrier_id FROM sms WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED);
+
+-- name: lock_incoming_below
+-- Whoever tells of one again has locked it before.
+SELECT id FROM incoming WHERE id < $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED;
+
+-- name: drop_incoming
+-- A statement after those locks: it sees every lane that was opened under them. Plain, single and replay lanes alike.
+DELETE FROM incoming AS i USING unnest($1::bytea[]) AS n(id)
+WHERE i.id = n.id AND NOT EXISTS (SELECT 1 FROM lane AS l WHERE l.key >= i.id || '\xffff' AND l.key <= i.id || '\xffffffff');

@@ -75,6 +75,10 @@ SELECT id, app, at FROM incoming WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3;
 -- Nothing happens to them while it is decided what of them is told again.
 SELECT d.key FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = k.key ORDER BY d.key FOR NO KEY UPDATE OF d;
 
+-- name: keep_incomings
+-- None of them has its time over before the lanes that are opened now.
+SELECT i.id FROM unnest($1::bytea[]) AS n(id) JOIN incoming AS i ON i.id = n.id ORDER BY i.id FOR KEY SHARE OF i;
+
 -- name: own_lanes
 -- What is still to be told for the first time (the dispatch's lane, those of single events), and what again.
 SELECT l.key, l.endpoint, l.pending, l.job FROM unnest($1::bytea[]) AS k(key)

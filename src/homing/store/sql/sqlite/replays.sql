@@ -71,6 +71,10 @@ SELECT id FROM endpoint WHERE id IN (SELECT value FROM json_each(?));
 -- Messages from devices, whosever: there are few.
 SELECT id, app, at FROM incoming WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3;
 
+-- name: keep_incomings
+-- Those that there still are; they stay, for nobody else writes.
+SELECT id FROM incoming WHERE id IN (SELECT unhex(value) FROM json_each(?));
+
 -- name: own_lanes
 -- What is still to be told for the first time (the dispatch's lane, those of single events), and what again.
 SELECT l.key, l.endpoint, l.pending, l.job FROM json_each(?1) AS keys CROSS JOIN lane AS l
