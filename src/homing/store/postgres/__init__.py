@@ -190,7 +190,8 @@ class PostgresStore(PostgresNode, PostgresArchive):
         return works
 
     async def prune(self, retention: Retention, limit: int) -> int:
-        """See `port.Ledger.prune`."""
+        """See `port.Ledger.prune`; what deleted endpoints left goes first, should the node that began have died."""
+        await self.sweep()
         return await self._db.write(lambda c: prune(c, retention, limit, self.now_ms()))
 
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:

@@ -175,7 +175,7 @@ class PostgresNode(PostgresTalk):
 
     async def upkeep(self) -> None:
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""
-        await self._db.write(lambda c: partitions.make(c, self._db.clock.now_ms()))
+        await self._db.write(lambda c: partitions.make_ahead(c, self._db.clock.now_ms()))
         await self._db.write(lambda c: c.execute(_NODES["drop_old_changes"]))
         await self._db.write(lambda c: c.execute(_NODES["drop_old_commits"]))
         self._size_bytes = await self._fetchval(_META["size"])

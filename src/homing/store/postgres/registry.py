@@ -6,19 +6,20 @@ row in ``change``, numbered under a lock; a notification says that there is one,
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
-from homing.errors import Unavailable
+from homing.errors import HomingError, Unavailable
 from homing.store.archive import feed
 from homing.store.batch import Idempotency
-from homing.store.changes import Change
+from homing.store.changes import Change, DeleteApp, DeleteEndpoint
 from homing.store.port import Applied
 from homing.store.postgres.answers import Keys, recall
 from homing.store.postgres.archive_feed import readable_end
 from homing.store.postgres.change_log import is_told, pack, unpack
+from homing.store.postgres.remains import sweep
 from homing.store.postgres.rows import PostgresAsked, hold
 from homing.store.registry.listeners import Ends
 from homing.store.registry.make import make_change
@@ -45,6 +46,7 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
         """The version of the registry up to which whoever watches was told."""
         self._own: dict[int, tuple[Change, object]] = {}
         self._hearing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def apply(
         self,
@@ -79,6 +81,8 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
         made = await self._db.write(work)
         if made.applied.replayed:
             return made.applied
+        if isinstance(change, DeleteEndpoint | DeleteApp):
+            self._spawn(self._sweep_quietly())
         if made.version is None:
             self._tell(change, made.applied.value)
         else:
@@ -86,6 +90,21 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
             with contextlib.suppress(Unavailable):  # it is made all the same; the next beat tells of it
                 await self._hear(made.version)
         return made.applied
+
+    def _spawn(self, work: Awaitable[Any]) -> None:
+        """Do this beside everything else, until it is done or the store is closed."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def sweep(self) -> None:
+        """Delete what deleted endpoints have left."""
+        while await self._db.write(sweep):
+            pass
+
+    async def _sweep_quietly(self) -> None:
+        with contextlib.suppress(HomingError):  # whatever is left is deleted with the next upkeep, of any node
+            await self.sweep()
 
     async def _log(self, connection: Any, change: Change, value: object) -> int | None:
         """Leave word for the other nodes; last of all, for its lock keeps every other change waiting."""

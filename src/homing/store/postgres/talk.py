@@ -44,7 +44,6 @@ class PostgresTalk(PostgresRegistry):
         self._orphaned: list[Callable[[], None]] = []
         self._sharers: list[Callable[[Share], None]] = []
         self._rewound: list[Callable[[], None]] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._ear: Any = None
         self._called = asyncio.Event()
         """Set when the heart should beat now."""
@@ -215,8 +214,3 @@ class PostgresTalk(PostgresRegistry):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _spawn(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

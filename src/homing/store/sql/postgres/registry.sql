@@ -43,12 +43,12 @@ DELETE FROM recipient WHERE app = $1;
 DELETE FROM device WHERE recipient IN (SELECT id FROM recipient WHERE app = $1);
 
 -- name: drop_app_lanes
--- Nothing is owed to endpoints that are no more; a look at every lane, for this is rare.
-DELETE FROM lane WHERE endpoint IN (SELECT id FROM endpoint WHERE app = $1);
+-- Later, by steps (remains.sql).
+INSERT INTO doomed(endpoint, leaves) SELECT id, 'lane' FROM endpoint WHERE app = $1 ON CONFLICT DO NOTHING;
 
 -- name: drop_app_dead
--- What was given up there can be replayed nowhere.
-DELETE FROM dead WHERE endpoint IN (SELECT id FROM endpoint WHERE app = $1);
+-- Likewise.
+INSERT INTO doomed(endpoint, leaves) SELECT id, 'dead' FROM endpoint WHERE app = $1 ON CONFLICT DO NOTHING;
 
 -- name: drop_app_endpoints
 -- After their lanes.
@@ -169,12 +169,12 @@ RETURNING id, uid, app, kind, url, form, statuses, timestamp_unit, description, 
   created_at, last_success_at, options, credentials, paused, previous_secret, previous_until, failing_since, disabled_at;
 
 -- name: drop_endpoint_lanes
--- Those held in memory are in no index, so this looks at every lane; deleting an endpoint is rare.
-DELETE FROM lane WHERE endpoint = $1;
+-- Later, by steps (remains.sql): nobody is owed them, and nothing more is opened for an endpoint without a row.
+INSERT INTO doomed(endpoint, leaves) VALUES ($1, 'lane') ON CONFLICT DO NOTHING;
 
 -- name: drop_endpoint_dead
--- What was given up there can be replayed nowhere.
-DELETE FROM dead WHERE endpoint = $1;
+-- Likewise: what was given up there can be replayed nowhere.
+INSERT INTO doomed(endpoint, leaves) VALUES ($1, 'dead') ON CONFLICT DO NOTHING;
 
 -- name: disable_endpoint
 -- It gets no new lanes from this commit on.

@@ -65,10 +65,12 @@ END $$;
 CREATE INDEX dead_key ON dead(key);
 CREATE INDEX sms_key ON sms(key);
 
--- Endpoints that were deleted and may have left lanes and dead letters: how far the walk along the lanes is.
+-- What is left of endpoints that were deleted, and how far the walk along the lanes is.
 CREATE TABLE doomed(
-  endpoint BIGINT PRIMARY KEY,
-  place    BYTEA NOT NULL DEFAULT ''
+  endpoint BIGINT NOT NULL,
+  leaves   TEXT COLLATE "C" NOT NULL,         -- lane or dead
+  place    BYTEA NOT NULL DEFAULT '',
+  PRIMARY KEY(endpoint, leaves)
 ) WITH (fillfactor = 50);
 
 -- What changes all the time and must not wait until a fifth of a large table is dead (docs/performance.md).
