@@ -12,7 +12,7 @@ from tests.pages import DOCS, ROOT, coded, page, rows, section
 
 from homing.api.routes_listeners import LEASE_MS
 from homing.callbacks.verdict import Outcome
-from homing.checkup.examination import CHECKS
+from homing.checkup.examination import CHECKS, SHARED
 from homing.cli.exits import ExitCode
 from homing.cli.forwarding import RETRY_DELAYS_S as RETRY_DELAYS_OF_LISTEN_S
 from homing.cli.posting import TIMEOUT_S
@@ -166,6 +166,9 @@ def test_operate_tells_every_item_of_check() -> None:
     """The table of items holds the checks, in their order."""
     table = rows(section(page("operate"), "`homing check`"))[1:]
     assert [coded(row[:1])[0] for row in table] == list(CHECKS)
+    table = rows(section(page("operate"), "`homing check` on a PostgreSQL"))[1:]
+    assert [coded(row[:1])[0] for row in table] == [name for name in SHARED if name in {"database", "clock"}]
+    assert set(SHARED) - set(CHECKS) == {"database"}
 
 
 def test_cli_has_a_heading_for_every_verb() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.cli.processes import environment, run, running
 
-from homing.checkup.examination import CHECKS
+from homing.checkup.examination import CHECKS, SHARED
 
 NODE = ("--data", "data", "--listen")
 
@@ -99,6 +99,27 @@ def test_plain_lines_have_four_fields_and_nothing_beside(homing: Any) -> None:
     assert {len(line) for line in lines} == {4}
     lines = homing("check", "--only", "keys,server", "--jsonl").out.splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["keys", "server"]
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("127.0.0.1:1/x", "connect call failed"), ("127.0.0.1:topsecret/x", "store.url cannot be read")],
+)
+def test_a_database_that_cannot_be_looked_at_is_exit_1(
+    where: str, told: str, homing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says why, and no part of the password anywhere."""
+    monkeypatch.setenv("HOMING_STORE__URL", f"postgresql://homing:topsecret@{where}")
+    monkeypatch.setenv("HOMING_SECURITY__MASTER_KEY_FILE", "master.key")
+    ended = homing("check", "--only", "database")
+    assert (ended.code, ended.err, len(ended.out.splitlines())) == (1, "", 1)
+    assert told in ended.out.lower()
+    assert "topsecret" not in ended.out
+    ended = homing("check")
+    assert ended.code == 1
+    assert [line.split("\t")[1] for line in ended.out.splitlines()] == list(SHARED)
+    assert "topsecret" not in ended.out + ended.err
+    assert "only config, database, clock, keys, server, endpoints" in homing("check", "--only", "disk").err
 
 
 @pytest.mark.parametrize(

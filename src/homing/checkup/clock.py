@@ -6,6 +6,7 @@ from typing import Final
 
 from homing.checkup.case import Case
 from homing.checkup.item import Finding, Item, State, item
+from homing.checkup.shared_case import SharedCase
 from homing.checkup.wording import moment, span
 
 OFF_S: Final = 2.0
@@ -18,7 +19,7 @@ _TIMEX_BYTES: Final = 512
 
 def check(case: Case) -> list[Item]:
     """Return the item ``clock``."""
-    return [item("clock", [*_server(case), *_newest(case), *kept(is_synchronised())])]
+    return [item("clock", [*_server(case), *_database(case), *_newest(case), *kept(is_synchronised())])]
 
 
 def _server(case: Case) -> Iterator[Finding]:
@@ -34,11 +35,24 @@ def _server(case: Case) -> Iterator[Finding]:
         yield Finding(f"the server's own is simulated, {span(abs(case.answers.pushed_ms) / 1000)} off")
 
 
+def _database(case: Case) -> Iterator[Finding]:
+    if isinstance(case, SharedCase):
+        yield beside(case.sight.ahead_s)
+
+
+def beside(ahead_s: float) -> Finding:
+    """Return what it means how far the database's clock is ahead: messages go by it, signatures by the machine's."""
+    if abs(ahead_s) <= OFF_S:
+        return Finding("as the database's")
+    told = f"{span(abs(ahead_s))} {'behind' if ahead_s > 0 else 'ahead of'} the database's"
+    hint = "let NTP keep both machines' clocks: receivers refuse signatures of another time"
+    return Finding(told, State.WARN, hint)
+
+
 def _newest(case: Case) -> Iterator[Finding]:
     if not case.is_known:
         return
-    with case.look() as onlooker:
-        newest_ms = onlooker.newest_ms()
+    newest_ms = case.newest_ms()
     if newest_ms is not None:
         yield after(newest_ms, case.now_ms())
 

@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.guard import ParsedUrl, UrlRefused, check_saved_url
-from homing.checkup.case import Case
+from homing.checkup.case import Case, Owed
 from homing.checkup.item import Finding, Item, State, item
 from homing.checkup.names import Resolved, resolve
 from homing.checkup.wording import since
 from homing.model import Endpoint, EndpointState
-from homing.store.sqlite import SCHEMA
 
 NAME: Final = "endpoints"
 LATE_MS: Final = 60_000
@@ -22,27 +21,18 @@ _NAME_CHARS: Final = 40
 _ID_CHARS: Final = 8
 
 
-class Owed(NamedTuple):
-    """What an endpoint must still be told as the store has it: when the first of it fell due, and how much was given up."""
-
-    first_due_ms: int | None
-    dead: int
-
-
 def check(case: Case) -> list[Item]:
     """Return the item ``endpoints``, and one more for each endpoint with which something is not as it should be."""
     if not case.is_known:
         told = (
             "no store yet"
             if case.schema is None
-            else f"not looked at: the store has schema {case.schema}, not {SCHEMA}"
+            else f"not looked at: the store has schema {case.schema}, not {case.wanted_schema}"
         )
         return [item(NAME, [Finding(told, State.OK if case.schema is None else State.WARN)])]
-    with case.look() as onlooker:
-        endpoints = onlooker.endpoints()
-        owed = {
-            one.id: Owed(onlooker.first_due_ms(one.id), onlooker.dead(one.id, MOST_DEAD)) for one in endpoints
-        }
+    found = case.owed(MOST_DEAD)
+    endpoints = [one for one, _owed in found]
+    owed = {one.id: owes for one, owes in found}
     callbacks = case.settings.callbacks
     policy = AddressPolicy(callbacks.allow, dangerous_allow_private=callbacks.dangerous_allow_private)
     judged = {one.id: _judge(one, policy) for one in endpoints if one.state != EndpointState.DISABLED}

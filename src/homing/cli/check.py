@@ -39,8 +39,6 @@ def check(
         raise usage("--live looks at the server alone: leave out --only")
     file = config if config is not None else _here()
     loaded = load(config, flags={"store.url": store_url(data), "server.listen": listen})
-    if loaded.settings.store.is_shared and not live:
-        raise usage("this looks at the embedded store; of a node on a PostgreSQL it tells --live alone")
     items = _live(loaded) if live else _examined(loaded, file, only)
     out = Out(style_for(as_json=as_json, as_jsonl=as_jsonl), no_colour=no_color)
     if out.is_human:
@@ -68,14 +66,14 @@ def _live(loaded: "Loaded") -> list[dict[str, Any]]:
 def _examined(loaded: "Loaded", file: Path | None, only: str | None) -> list[dict[str, Any]]:
     import msgspec
 
-    from homing.checkup.case import Case
-    from homing.checkup.examination import CHECKS, examine
+    from homing.checkup.examination import case_of, checks_of, examine
 
-    names = list(CHECKS) if only is None else [name.strip() for name in only.split(",")]
+    checks = checks_of(loaded.settings)
+    names = list(checks) if only is None else [name.strip() for name in only.split(",")]
     for name in names:
-        if name not in CHECKS:
-            raise usage(f"--only: there is no item {name[:40]!r}, only {', '.join(CHECKS)}")
-    return [msgspec.to_builtins(item) for item in examine(Case(loaded, file), names)]
+        if name not in checks:
+            raise usage(f"--only: there is no item {name[:40]!r}, only {', '.join(checks)}")
+    return [msgspec.to_builtins(item) for item in examine(case_of(loaded, file), names)]
 
 
 def _tell(items: Sequence[Item], *, no_color: bool) -> None:
