@@ -99,7 +99,9 @@ def test_another_node_ends_what_one_that_died_began(database: str, clock: StillC
         await owe(store, town.endpoint.id, 50)
 
         async def begin(connection: Any) -> None:
-            await hold(connection, endpoints.delete_endpoint(DeleteEndpoint(town.app, town.endpoint.uid), clock.ms))
+            await hold(
+                connection, endpoints.delete_endpoint(DeleteEndpoint(town.app, town.endpoint.uid), clock.ms)
+            )
             assert await remains.sweep(connection, 20)
 
         await store._db.write(begin)

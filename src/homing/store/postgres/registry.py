@@ -103,7 +103,9 @@ class PostgresRegistry(PostgresAsked, RegistryQuestions):
             pass
 
     async def _sweep_quietly(self) -> None:
-        with contextlib.suppress(HomingError):  # whatever is left is deleted with the next upkeep, of any node
+        with contextlib.suppress(
+            HomingError
+        ):  # whatever is left is deleted with the next upkeep, of any node
             await self.sweep()
 
     async def _log(self, connection: Any, change: Change, value: object) -> int | None:

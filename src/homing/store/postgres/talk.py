@@ -5,7 +5,7 @@ Whatever is lost on the way is found by the heart (`homing.store.postgres.member
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
