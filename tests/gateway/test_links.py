@@ -14,7 +14,8 @@ from homing.device import (
     LoginNeeded,
     Replaced,
 )
-from homing.store.changes import DeleteApp, DeleteUser
+from homing.store.changes import DeleteApp, DeleteUser, RemoveDevice
+from homing.store.sqlite import SqliteStore
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ENQUEUED, DELIVERED, READ, EXPIRED = Status.ENQUEUED, Status.DELIVERED, Status.READ, Status.EXPIRED
@@ -72,6 +73,24 @@ def test_logging_out_ends_the_link_and_the_token(run: Run) -> None:
             await home.store.apply(DeleteUser(1, "ann"))
             assert (await ended(tablet)).code == 4401
             assert home.gateway.connected == 0
+
+    run(story())
+
+
+def test_a_device_that_was_logged_out_unheard_is_found_by_a_recheck(run: Run) -> None:
+    """Only that one: the others keep their links."""
+
+    async def story() -> None:
+        async with house() as home:
+            phone, tablet = await online(home), await online(home)
+            assert isinstance(home.store, SqliteStore)
+            home.store._watchers.clear()
+            await home.store.apply(RemoveDevice(phone.device_id or ""))
+            await home.gateway.recheck()
+            assert isinstance(await ended(phone), LoginNeeded)
+            message_id = await home.post("x", "ann")
+            assert (await take(tablet, 1))[0].id == message_id
+            await tablet.go_offline()
 
     run(story())
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homing.gateway.frames import letter
-from homing.gateway.session import LOOK, NOTICES, RECENT, WINDOW, Level, Session
+from homing.gateway.session import NOTICES, RECENT, WINDOW, Level, Session
 from homing.lifecycle.dispatch import Message
 from homing.model import Body, dispatch_key, uuid_text
 from homing.store.views import InboxItem
@@ -90,11 +90,11 @@ def test_what_was_given_is_open_until_it_is_over() -> None:
     assert session.open == {mid(5): dispatch_key(mid(5), 0)}
     session.found(dispatch_key(mid(5), 0), Level.READ)
     assert session.open == {}
-    for seq in range(6, 6 + LOOK + WINDOW):
+    for seq in range(6, 6 + 2 * WINDOW):
         offer(session, seq)
         drain(session)
         session.receipt([mid(seq)], Level.RECEIVED)
-    assert list(session.open) == [mid(seq) for seq in range(6 + WINDOW, 6 + LOOK + WINDOW)]
+    assert list(session.open) == [mid(seq) for seq in range(6 + WINDOW, 6 + 2 * WINDOW)]
 
 
 def test_what_was_read_before_it_was_given_is_not_open() -> None:

@@ -17,9 +17,9 @@ from homing.callbacks.ports import Changes
 from homing.clock import Clock
 from homing.errors import HomingError
 from homing.store.changes import SetEndpointHealth
-from homing.telemetry import LogEvent, logger
 
-_AGAIN_S: Final = 1.0
+_AGAIN_S: Final = 5.0
+"""A store that takes no word just now is asked again; that it does not, its own parts log."""
 
 
 class Heard(Enum):
@@ -92,8 +92,7 @@ class Opinion:
                     change = SetEndpointHealth(endpoint, "resting", reason, health.failing_since_ms)
                 try:
                     is_known = (await self._changes.apply(change)).value is not None
-                except HomingError as error:
-                    logger().error(LogEvent.STORE_FULL, error=str(error))
+                except HomingError:
                     await asyncio.sleep(_AGAIN_S)
                     continue
                 if change.reason is not None:

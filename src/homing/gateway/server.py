@@ -108,6 +108,13 @@ class Gateway:
         for connection in list(self._connections):
             connection.say_bye(self._rng.randint(0, BYE_SPREAD_S))
 
+    async def recheck(self) -> None:
+        """End the links of devices that were logged out unheard: changes may have been missed (after `Ownership.on_lost`)."""
+        for link in self._hub:
+            device = await self._parts.devices.device(link.token_digest)
+            if device is None and self._hub.link_of(link.device) is link:
+                self._log_out([link.device])
+
     @property
     def connected(self) -> int:
         """How many devices have a live connection."""

@@ -233,5 +233,5 @@ class Session:
 def keep_open(messages: Open, key: DispatchKey) -> None:
     """Note that a device was given a message; of very many the oldest are forgotten."""
     messages[key[:16]] = key
-    if len(messages) > LOOK:
+    if len(messages) > WINDOW:
         del messages[next(iter(messages))]

@@ -143,6 +143,8 @@ class Parts:
         """Read anew what is kept of the configuration in memory."""
         if self.telling is not None:
             await self.telling.reload()
+        if self.gateway is not None:
+            await self.gateway.recheck()
 
     async def close(self, grace_s: float) -> None:
         """Tell devices goodbye, end the tries under way or give them back."""

@@ -122,8 +122,9 @@ class Node:
     def _lost(self) -> None:
         """Drop what is held, and read the configuration again: the others took this node for dead, or it missed changes."""
         self._parts.drop()
-        if self._reloading is None:
-            self._reloading = asyncio.create_task(self._reload(), name="reload")
+        if self._reloading is not None:
+            self._reloading.cancel()  # what it has read so far may lack what was missed since
+        self._reloading = asyncio.create_task(self._reload(), name="reload")
 
     async def _reload(self) -> None:
         while True:
@@ -133,7 +134,6 @@ class Node:
             except HomingError as error:
                 logger().error(LogEvent.STORE_FULL, error=str(error))
                 await asyncio.sleep(RELOAD_AGAIN_S)
-        self._reloading = None
 
 
 def _calm_collector() -> None:
