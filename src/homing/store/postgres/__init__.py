@@ -117,10 +117,16 @@ class PostgresStore(PostgresNode, PostgresArchive):
 
         async def work(connection: Any) -> Committed:
             transaction = Transaction(
-                connection, batch, self.now_ms(), self._epoch, self._positions, self._online, self._roles
+                connection,
+                batch,
+                self.now_ms(),
+                self._epoch,
+                self._positions,
+                self._online,
+                self._roles,
+                number,
             )
             committed = await transaction.commit()
-            await connection.execute(_NODES["note_commit"], self._epoch, number)
             self._trust_term()
             return committed
 

@@ -62,7 +62,9 @@ class Transaction:
         positions: Positions,
         online: Container[int],
         roles: Container[str] = ROLES,
+        number: int | None = None,
     ) -> None:
+        """``number`` is noted with the batch as the epoch's last (`homing.store.postgres.standing`)."""
         self._connection = connection
         self._batch = batch
         self._now_ms = now_ms
@@ -70,6 +72,7 @@ class Transaction:
         self._positions = positions
         self._online = Online(online)
         self._roles = roles
+        self._number = number
 
     async def commit(self) -> Committed:
         """Write the batch inside the transaction the caller opened."""
@@ -272,6 +275,7 @@ class Transaction:
             "add_sms": _last_of_each(writes.sms),
             "add_attempts": outcomes.attempts,
             "add_settled": settled_rows(outcomes),
+            "note_commit": [] if self._number is None else [(self._epoch, self._number)],
         }
         filled = {name: rows for name, rows in tables.items() if rows}
         if filled:

@@ -139,6 +139,11 @@ WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind;
 INSERT INTO command(key, kind, due, owner) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[])
 ON CONFLICT DO NOTHING;
 
+-- name: note_commit
+-- A row that only this node writes: by it a node knows whether a server has all that it acknowledged (ADR 0010).
+INSERT INTO meta(name, number) SELECT 'commits:' || epoch, number FROM unnest($1::bigint[], $2::bigint[]) AS c(epoch, number)
+ON CONFLICT(name) DO UPDATE SET number = excluded.number;
+
 -- name: add_messages
 INSERT INTO message(id, app, ref, body, created_at, expires_at)
 SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[]);

@@ -73,11 +73,6 @@ SELECT number FROM meta WHERE name = 'registry';
 -- What every beat looks at: how far the configuration got, and which store this is.
 SELECT (SELECT number FROM meta WHERE name = 'registry'), (SELECT words FROM meta WHERE name = 'store_id');
 
--- name: note_commit
--- Last of all: a row that nobody else writes. By it a node knows whether a server has all that it acknowledged.
-INSERT INTO meta(name, number) VALUES ('commits:' || $1::bigint, $2)
-ON CONFLICT(name) DO UPDATE SET number = excluded.number;
-
 -- name: standing
 -- What a server knows of a node: when its epoch was drawn, its last commit; and the last epoch, the configuration's version.
 SELECT (SELECT started_at FROM node WHERE epoch = $1),
