@@ -18,6 +18,7 @@ from tests.store.stocked import META, stocked
 from homing.errors import BackupDamaged, NoSuchStore, PlaceTaken, SchemaTooNew, StoreMoved, Unavailable
 from homing.store import backups
 from homing.store.backups import MANIFEST, write
+from homing.store.moving.tables import TABLES
 from homing.store.postgres import PostgresStore, backup, content, schema
 from homing.store.postgres.backup import make
 from homing.store.postgres.manifest import SharedManifest, Table, count_rows, file_of
@@ -36,6 +37,7 @@ def full(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     file = tmp_path_factory.mktemp("source") / "homing.db"
     stocked(file, ROWS)
     assert uvloop.run(moved(file, postgres.dsn(name), batch_rows=1_000)).is_whole
+    uvloop.run(there(postgres.dsn(name), "INSERT INTO doomed(endpoint, leaves) VALUES (7, 'lane')"))
     yield postgres.dsn(name)
     postgres.drop(name)
 
@@ -79,7 +81,8 @@ def test_a_restored_database_holds_every_row(copy: Path, full: str, new: str, ru
     async def story() -> None:
         made = SharedManifest.read(copy)
         assert set(made.counts) == {"meta", *content.CONTENT}
-        assert {made.counts[name] for name in content.CONTENT} == {ROWS}
+        assert {made.counts[name] for name in TABLES} == {ROWS}
+        assert made.counts["doomed"] == 1
         assert made.store_id == META["store_id"]
         done = await restore(copy, new, is_thorough=True)
         assert await rows_of(new) == await rows_of(full)

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.processes import environment
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
-from tests.store.ledger import build_town, post
+from tests.store.ledger import build_town, post, settle, settled
 from tests.store.moved import elsewhere, here, moved, there
 from tests.store.stocked import KEY_ID, META, NOW_MS, empty, key, stocked, tables
 
@@ -28,7 +28,8 @@ from homing.store.moving import target
 from homing.store.moving.move import Step
 from homing.store.moving.source import Source
 from homing.store.moving.tables import META as MAPPED
-from homing.store.moving.tables import NOT_MOVED
+from homing.store.moving.tables import NOT_MOVED, TABLES
+from homing.store.port import Retention
 from homing.store.postgres import PostgresStore, beside, content, partitions
 from homing.store.sqlite import SqliteStore
 from homing.store.sqlite.directory import hold
@@ -60,7 +61,7 @@ async def same_rows(source: Path, dsn: str) -> None:
 def test_every_table_is_moved(tmp_path: Path, database: str, run: Run) -> None:
     """A table that is new in either schema must be named among what is moved, or among what belongs to nodes."""
     connection = empty(tmp_path / "homing.db")
-    assert sorted(tables(connection)) == sorted(content.CONTENT)
+    assert sorted(tables(connection)) == sorted(TABLES)
     connection.close()
     assert META.keys() == MAPPED.keys()
 
@@ -70,7 +71,7 @@ def test_every_table_is_moved(tmp_path: Path, database: str, run: Run) -> None:
         assert sorted(found) == sorted(["meta", *content.CONTENT, *content.RUNNING])
         numbers = [row[0] for row in await there(database, "SELECT sequencename FROM pg_sequences")]
         connection = empty(tmp_path / "other" / "homing.db")
-        assert sorted(numbers) == sorted(Source(connection, content.CONTENT).sequences())
+        assert sorted(numbers) == sorted(Source(connection, TABLES).sequences())
         connection.close()
 
     run(story())
@@ -82,9 +83,13 @@ def test_what_a_store_knows_of_itself_is_moved(run: Run, tmp_path: Path) -> None
     async def story() -> None:
         store = await SqliteStore.open(str(tmp_path / "homing.db"), clock=StillClock())
         town = await build_town(store)
-        await post(store, town.app, "Ann")
+        key_ = await post(store, town.app, "Ann")
+        await settle(store, settled(key_, town.endpoint.id, 1))
+        await store.prune(Retention(attempts_ms=-1, failures_ms=-1, dead_ms=-1), 100)
+        await store.drop_messages(store.now_ms() + 1, 100)
         await store.close()
         names = {row[0] for row in here(tmp_path / "homing.db", "SELECT name FROM meta")}
+        assert names >= {"pruned_attempts", "pruned_dead", "dropped_messages"}
         assert names <= MAPPED.keys() | NOT_MOVED
 
     run(story())
@@ -99,9 +104,9 @@ def test_everything_is_there_once(source: Path, dsn: str, run: Run, monkeypatch:
         done = await moved(source, dsn, steps.append)
         assert done.is_whole
         assert {one.table: one.rows for one in done.compared} == {
-            **dict.fromkeys(content.CONTENT, ROWS), "meta": len(META),
+            **dict.fromkeys(TABLES, ROWS), "meta": len(META),
         }  # fmt: skip
-        assert steps[-1].rows == steps[-1].of == ROWS * len(content.CONTENT)
+        assert steps[-1].rows == steps[-1].of == ROWS * len(TABLES)
         await same_rows(source, dsn)
         ordered = {tuple(row) for row in await there(dsn, "SELECT id, is_ordered FROM endpoint")}
         assert ordered == {(n, n % 3 != 0) for n in range(1, ROWS + 1)}
@@ -179,7 +184,7 @@ def test_killed_at_any_point_it_goes_on_where_it_was(source: Path, dsn: str, run
             arrived = noted[0]
             with pytest.raises(StoreMoved, match="not finished"):
                 await PostgresStore.open(dsn, clock=StillClock(), beats=False)
-        assert arrived == ROWS * len(content.CONTENT)
+        assert arrived == ROWS * len(TABLES)
         with pytest.raises(StoreMoved, match="moved to there"):
             await SqliteStore.open(str(source), clock=StillClock())
         last = await asyncio.to_thread(one, "never")

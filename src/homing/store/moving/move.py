@@ -14,10 +14,9 @@ from typing import Final, Literal, NamedTuple, TypeVar
 from homing.store.digest import Digest
 from homing.store.moving.compare import Difference, differences
 from homing.store.moving.source import Source
-from homing.store.moving.tables import Row, Shape
+from homing.store.moving.tables import TABLES, Row, Shape
 from homing.store.moving.target import Target
 from homing.store.postgres.beside import beside
-from homing.store.postgres.content import CONTENT
 
 T = TypeVar("T")
 BATCH_ROWS: Final = 10_000
@@ -69,7 +68,7 @@ async def move(path: Path, key_id: str, dsn: str, to: str, tell: Tell, batch_row
     When this returns whole, nodes may start on the database, and none does on the source. Otherwise neither was marked.
     Raises what `Source.hold`, `Source.check_key` and `Target.claim` do, `Unavailable` when the database is lost.
     """
-    with Source.hold(path, CONTENT) as source, ThreadPoolExecutor(1, "homing-source") as reader:
+    with Source.hold(path, TABLES) as source, ThreadPoolExecutor(1, "homing-source") as reader:
         source.check_key(key_id)
         async with beside(dsn, synchronous_commit="off") as connection:
             target = await Target.claim(connection, source.facts(), source.shapes, source.oldest())

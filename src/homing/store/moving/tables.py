@@ -7,8 +7,12 @@ import msgspec
 
 from homing.model import EndpointOptions
 from homing.store.postgres.archive_feed import EMBEDDED
+from homing.store.postgres.content import CONTENT
 
 Row = tuple[Any, ...]
+NOT_HERE: Final = frozenset({"doomed"})
+"""Tables that only PostgreSQL has: the embedded store deletes at once what they say is to be deleted."""
+TABLES: Final = tuple(name for name in CONTENT if name not in NOT_HERE)
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {"endpoint": ("paused",), "job": ("is_walked",)}
 """Columns that are numbers here and truths there."""
 WIDEST: Final[Mapping[str, str]] = {
@@ -52,8 +56,8 @@ META: Final[Mapping[str, Known]] = {
     "pruned_failures": Known("pruned_failures", "number"),
     "pruned_dead": Known("pruned_dead", "place"),
 }
-NOT_MOVED: Final = frozenset({"schema", "moved"})
-"""What a store knows of itself that is true only there."""
+NOT_MOVED: Final = frozenset({"schema", "moved", "dropped_messages"})
+"""What a store knows of itself that is true only there; old messages go by weeks on PostgreSQL."""
 SEQUENCES: Final[Mapping[str, str]] = {
     "recipient_id_seq": "recipient", "endpoint_id_seq": "endpoint", "job_id_seq": "job",
     "history_id": "history", "attempt_id": "attempt",

@@ -12,7 +12,7 @@ from homing.store.sql import load
 
 CONTENT: Final = (
     "app", "recipient", "device", "token", "endpoint", "job", "message", "dispatch", "event", "history", "settled",
-    "attempt", "incoming", "lane", "dead", "command", "timer", "sms", "idempotency", "operation", "listener",
+    "attempt", "incoming", "lane", "dead", "command", "timer", "sms", "idempotency", "operation", "listener", "doomed",
 )  # fmt: skip
 """Every table that says what the store was told, beside ``meta``; applications first."""
 RUNNING: Final = ("node", "link", "change")

@@ -54,7 +54,7 @@ async def restore(backup: Path, dsn: str, *, is_thorough: bool) -> Restored:
             await connection.execute(_META["lock_schema"])
             await content.refuse_content(connection)
             await schema.create(connection, store_id, manifest.key_id, manifest.schema)
-            await _make_partitions(connection, manifest.partitions)
+            await _make_partitions(connection, manifest.partitions, manifest.made_at.timestamp())
             await connection.execute(_SCHEMA["empty_meta"])
             counts = {}
             for name, table in manifest.tables.items():
@@ -70,11 +70,12 @@ async def restore(backup: Path, dsn: str, *, is_thorough: bool) -> Restored:
     return Restored(manifest, store_id, counts)
 
 
-async def _make_partitions(connection: Any, suffixes: tuple[str, ...]) -> None:
+async def _make_partitions(connection: Any, suffixes: tuple[str, ...], made_at_s: float) -> None:
+    """Make those that there were; the one of all that is older ends where they begin, or where today's week does."""
     weeks = sorted(int(suffix[1:]) for suffix in suffixes if suffix != partitions.FIRST)
     if partitions.FIRST in suffixes:
-        bound = partitions.bound(weeks[0])
-        await connection.fetchval(_PARTITIONS["make"], partitions.FIRST, None, bound)
+        first = min([*weeks, int(made_at_s * 1000) // partitions.WEEK_MS])
+        await connection.fetchval(_PARTITIONS["make"], partitions.FIRST, None, partitions.bound(first))
     for week in weeks:
         low, high = partitions.bound(week), partitions.bound(week + 1)
         await connection.fetchval(_PARTITIONS["make"], f"w{week}", low, high)
