@@ -36,6 +36,18 @@ def test_a_sound_store_is_told_with_all_that_makes_it_so(site: Site, monkeypatch
     )
 
 
+def test_a_store_that_was_moved_is_not_the_one_to_serve(site: Site) -> None:
+    """Where it went, and the way back."""
+    site.fill(some_messages)
+    connection = apsw.Connection(str(site.db))
+    connection.execute("INSERT INTO meta VALUES ('moved', 'postgresql://db/homing')")
+    connection.close()
+    found = site.one("store")
+    assert found.state is State.FAIL
+    assert "moved to postgresql://db/homing" in found.found
+    assert "homing migrate --reopen" in str(found.hint)
+
+
 def test_a_closed_store_is_left_as_it_is(site: Site) -> None:
     """Looking makes no file, changes none and touches none: not even SQLite's own beside the store."""
     site.fill(some_messages)

@@ -52,6 +52,9 @@ def _file(case: Case) -> Iterator[Finding]:
         if schema is None:
             return
         with case.look() as onlooker:
+            if (moved := onlooker.moved()) is not None:
+                hint = "serve that; `homing migrate --reopen` is the way back"
+                yield Finding(f"moved to {moved}", State.FAIL, hint)
             yield _journal(onlooker, is_held=case.holder.is_held is True)
             yield Finding(f"synchronous {SYNCHRONOUS}")
             yield _structure(onlooker, case.store_bytes())

@@ -13,6 +13,7 @@ from homing.store.migrations import refuse_newer
 from homing.store.moving.tables import META, NOT_MOVED, SEQUENCES, Row, Shape
 from homing.store.sql import load
 from homing.store.sqlite import schema
+from homing.store.sqlite.onlooker import MOVED
 from homing.store.sqlite.rest import at_rest
 from homing.store.sqlite.rows import fetch
 
@@ -70,7 +71,7 @@ class Source:
 
     def facts(self) -> Facts:
         """Return what the store says of itself."""
-        values = {name: schema.get(self._connection, name) for name in ("epoch", "position", schema.MOVED)}
+        values = {name: schema.get(self._connection, name) for name in ("epoch", "position", MOVED)}
         epoch, position, moved = values.values()
         return Facts(
             str(schema.get(self._connection, "store_id")),
@@ -161,7 +162,7 @@ class Source:
 
     def mark(self, to: str) -> None:
         """Have no server begin on it any more; on disk when this returns."""
-        schema.put(self._connection, schema.MOVED, to)
+        schema.put(self._connection, MOVED, to)
 
     def _select(self, shape: Shape, after: Row | None, limit: int) -> Iterator[Row]:
         columns, key, table = map(_quoted, (shape.columns, shape.key, (shape.name,)))

@@ -9,6 +9,7 @@ import uuid_utils
 
 from homing.store.sql import load
 from homing.store.sqlite import schema
+from homing.store.sqlite.onlooker import MOVED
 from homing.store.sqlite.rest import at_rest
 
 _SQL: Final = load("sqlite", "backup")
@@ -31,11 +32,11 @@ def reopen(path: Path) -> str | None:
     """
     now_ms = time.time_ns() // 1_000_000
     with at_rest(path) as connection:
-        moved = schema.get(connection, schema.MOVED) if schema.is_there(connection) else None
+        moved = schema.get(connection, MOVED) if schema.is_there(connection) else None
         if moved is None:
             return None
         with connection:
             make_another(connection, now_ms)
             connection.execute(_SQL["raise_position"], (now_ms << _MS_BITS,))
-            connection.execute(_SQL["forget_move"], (schema.MOVED,))
+            connection.execute(_SQL["forget_move"], (MOVED,))
     return str(moved)

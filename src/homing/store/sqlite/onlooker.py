@@ -25,6 +25,8 @@ _META: Final = load("sqlite", "meta")
 _CLAIMS: Final = load("sqlite", "claims")
 _REGISTRY: Final = load("sqlite", "registry")
 
+MOVED: Final = "moved"
+"""Name in ``meta`` under which a store that was copied elsewhere says where to (`homing migrate --to`)."""
 SQLITE: Final = apsw.sqlite_lib_version()
 """The version of SQLite that this program brings."""
 _READONLY: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -73,6 +75,11 @@ class Onlooker:
     def key_id(self) -> str:
         """Return the id of the master key that seals the store's secrets; empty where nothing does."""
         return str(self._meta("key_id") or "")
+
+    def moved(self) -> str | None:
+        """Return where the store was moved to; None for one that can be served."""
+        found = self._meta(MOVED)
+        return None if found is None else str(found)
 
     def rows(self, table: str) -> int:
         """Return how many rows a table has; its name is a statement's of ours."""

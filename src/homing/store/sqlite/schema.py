@@ -9,12 +9,10 @@ import uuid_utils
 from homing.errors import NoSuchStore, StoreMoved, WrongMasterKey
 from homing.store.migrations import Migration, pending, refuse_newer, statement
 from homing.store.sql import load
-from homing.store.sqlite.onlooker import Onlooker
+from homing.store.sqlite.onlooker import MOVED, Onlooker
 from homing.store.sqlite.rest import at_rest
 
 SCHEMA: Final = 2
-MOVED: Final = "moved"
-"""Name in ``meta`` under which a store that was copied elsewhere says where to (`homing migrate --to`)."""
 _META: Final = load("sqlite", "meta")
 
 
