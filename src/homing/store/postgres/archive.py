@@ -1,11 +1,15 @@
 """The archive on PostgreSQL (`homing.store.archive.port.Archive`); what is its own is where the feed ends."""
 
+from collections.abc import Sequence
+
 from homing.store.archive import feed
+from homing.store.archive.duties import push_jobs, sms_job
 from homing.store.archive.questions import ArchiveQuestions
 from homing.store.postgres.archive_feed import line, since
 from homing.store.postgres.database import NUL
-from homing.store.postgres.rows import PostgresAsked
-from homing.store.views import FeedPage, MessageQuery, MessageView
+from homing.store.postgres.rows import PostgresAsked, hold
+from homing.store.sql import load
+from homing.store.views import FeedPage, MessageQuery, MessageView, PushJob, SmsJob
 
 
 class PostgresArchive(PostgresAsked, ArchiveQuestions):
@@ -18,6 +22,15 @@ class PostgresArchive(PostgresAsked, ArchiveQuestions):
         if NUL in (query.ref or "") or NUL in (query.recipient_folded or ""):
             return []  # no text here has it
         return await super().messages(query)
+
+    async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
+        """See `port.Archive.push_jobs`; most messages need it."""
+        return await self._db.look_up(lambda c: hold(c, push_jobs(keys)))
+
+    async def sms_jobs(self, keys: Sequence[bytes]) -> list[SmsJob]:
+        """See `port.Archive.sms_jobs`."""
+        sql = load("postgres", "archive")["sms_jobs"]
+        return [sms_job(row) for row in await self._db.look_up(lambda c: c.fetch(sql, list(keys)))]
 
     async def feed(self, apps: tuple[int, ...] | None, after: int, limit: int, *, incoming: bool) -> FeedPage:
         """See `port.Archive.feed`."""

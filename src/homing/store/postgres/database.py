@@ -67,13 +67,17 @@ _COMMON: Final = {
     "tcp_user_timeout": "20s",
     "timezone": "UTC",
 }
-# Everything is looked up by key or along an index, whatever the planner believes of tables that were empty when it last
+# The hot path looks up by key or along an index, whatever the planner believes of tables that were empty when it last
 # looked: of those it would read all there is. A bitmap or a cache for each key costs more than the one row that is found.
-_KEYED: Final = _COMMON | dict.fromkeys(
-    ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan", "enable_memoize"), "off"
-)
-_HOT: Final = {**_KEYED, "plan_cache_mode": "force_generic_plan"}
-_LOOK: Final = {**_KEYED, "default_transaction_read_only": "on"}
+_HOT: Final = {
+    **_COMMON,
+    **dict.fromkeys(
+        ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan", "enable_memoize"),
+        "off",
+    ),
+    "plan_cache_mode": "force_generic_plan",
+}
+_LOOK: Final = {**_COMMON, "default_transaction_read_only": "on"}
 
 
 class Database:
@@ -134,11 +138,18 @@ class Database:
 
     async def look(self, work: Work[T]) -> T:
         """Run ``work`` on one state of the store, without writing."""
+        return await self._look_in(self._look, work)
+
+    async def look_up(self, work: Work[T]) -> T:
+        """The same for what every message needs: it is looked up by key, as all that writes does."""
+        return await self._look_in(self._hot, work)
+
+    async def _look_in(self, pool: Any, work: Work[T]) -> T:
         if self._is_closed:
             raise Unavailable("the store is closed")
         try:
-            async with self._connection(self._look) as connection:
-                value = await _begun(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", work)
+            async with self._connection(pool) as connection:
+                value = await _begun(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work)
                 await connection.execute("COMMIT")
                 return value
         except (*_DOWN, asyncpg.LockNotAvailableError) as error:

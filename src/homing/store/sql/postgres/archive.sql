@@ -137,17 +137,19 @@ WHERE d.recipient + 0 = $2;
 SELECT d.key, d.message FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = k.key WHERE d.message IN (3, 4);
 
 -- name: push_jobs
--- What a push says and to whom; a deleted application pushes nothing.
+-- What a push says and to whom; a deleted application pushes nothing. OFFSET 0 has each looked up by its whole key.
 SELECT d.key, d.app, a.mode, d.recipient, d.message, d.text, m.body, d.expires_at
-FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = ANY(ARRAY[k.key])
-JOIN message AS m ON m.id = ANY(ARRAY[substr(k.key, 1, 16)]) JOIN app AS a ON a.id = d.app
-WHERE d.recipient IS NOT NULL;
+FROM unnest($1::bytea[]) AS k(key)
+CROSS JOIN LATERAL (SELECT * FROM dispatch WHERE dispatch.key = k.key OFFSET 0) AS d
+CROSS JOIN LATERAL (SELECT body FROM message WHERE id = substr(k.key, 1, 16) AND message.app = d.app OFFSET 0) AS m
+JOIN app AS a ON a.id = d.app WHERE d.recipient IS NOT NULL;
 
 -- name: push_devices
 -- The devices of these users that a push can wake.
 SELECT d.id, d.recipient, d.app, r.identifier, d.name, d.platform, d.token_digest, d.push_platform, d.push_token,
   d.push_environment, d.cursor, d.created_at, d.last_seen_at
-FROM unnest($1::bigint[]) AS u(recipient) JOIN device AS d ON d.recipient = ANY(ARRAY[u.recipient])
+FROM unnest($1::bigint[]) AS u(recipient)
+CROSS JOIN LATERAL (SELECT * FROM device WHERE device.recipient = u.recipient OFFSET 0) AS d
 JOIN recipient AS r ON r.id = ANY(ARRAY[u.recipient]) WHERE d.push_token IS NOT NULL ORDER BY d.created_at, d.id;
 
 -- name: sms_jobs
@@ -155,8 +157,10 @@ JOIN recipient AS r ON r.id = ANY(ARRAY[u.recipient]) WHERE d.push_token IS NOT 
 SELECT d.key, d.app, a.mode, a.fallback, d.fallback_ref, d.text, m.body,
   d.message, d.fallback, d.emitted, d.events, d.last_at, d.expires_at, d.mode, d.undelivered_at, d.unread_ms,
   d.delivered_at, d.fallback_at, d.sms_submitted_at
-FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = ANY(ARRAY[k.key])
-JOIN message AS m ON m.id = ANY(ARRAY[substr(k.key, 1, 16)]) JOIN app AS a ON a.id = d.app;
+FROM unnest($1::bytea[]) AS k(key)
+CROSS JOIN LATERAL (SELECT * FROM dispatch WHERE dispatch.key = k.key OFFSET 0) AS d
+CROSS JOIN LATERAL (SELECT body FROM message WHERE id = substr(k.key, 1, 16) AND message.app = d.app OFFSET 0) AS m
+JOIN app AS a ON a.id = d.app;
 
 -- name: find_sms
 -- By which dispatch an id at the carrier was used.
