@@ -53,9 +53,9 @@ PARTS: dict[str, Part] = {
     "P6": growth,
     "P9": fresh(parts.start),
     "P10": recovery,
-    "P8": nodes,
     "P8/P1": on_postgres(parts.drain),
     "P8/P2": on_postgres(parts.accept),
+    "P8/P3": nodes,
     "P8/P4": on_postgres(parts.latency),
 }
 
