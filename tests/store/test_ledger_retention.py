@@ -7,7 +7,7 @@ from tests.store.ledger import Town, build_town, incoming, post, settle, settled
 
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, DispatchKey, ReplaySpec
-from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Verdict
+from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Verdict
 from homing.store.changes import CreateJob, SetPushToken, UpdateJob
 from homing.store.port import Retention, Store
 
@@ -183,5 +183,27 @@ def test_what_comes_late_for_a_message_that_is_gone_harms_nothing(
         assert committed.recorded == []
         key = await post(store, town.app, "Ann")
         assert await store.message(key[:16]) is not None
+
+    with_store(story)
+
+
+def test_an_sms_is_forgotten_with_its_message(with_store: WithStore, clock: StillClock) -> None:
+    """A receipt that comes after all finds nothing; that of a younger message finds it."""
+
+    async def story(store: Store) -> None:
+        town = await build_town(store)
+        keys = {}
+        for name in ("old", "young"):
+            keys[name] = await through(store, town)
+            sent = Occurrence(keys[name], Read(), sms=(("carrier", name),))
+            await store.commit(Batch(occurrences=[sent]))
+            clock.ms += 4 * WEEK_MS
+        clock.ms -= 3 * WEEK_MS
+        assert set(await store.find_sms("carrier", ["old", "young"])) == {"old", "young"}
+        count, by = await drop(store, clock.ms - 15 * DAY_MS)
+        while await store.prune(RETENTION, 500):
+            pass
+        assert (count > 0, by) == (True, None)
+        assert await store.find_sms("carrier", ["old", "young"]) == {"young": keys["young"]}
 
     with_store(story)

@@ -75,8 +75,6 @@ def test_what_the_first_release_left_is_told_and_its_weeks_go(
         await store._db.write(lambda c: c.execute("DELETE FROM lane"))
         assert (await store.drop_messages(clock.ms - WEEK_MS, 1)).count == 1
         assert await store.message(key[:16]) is None
-        [row] = await store._db.fetch("SELECT reloptions FROM pg_class WHERE oid = 'idempotency'::regclass")
-        assert "autovacuum_vacuum_scale_factor=0" in row[0]
 
     run(closing(story()))
 

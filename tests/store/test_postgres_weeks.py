@@ -14,12 +14,13 @@ from tests.store.ledger import Town, build_town, incoming, post, settle, settled
 from tests.store.steps import closing, commit, interleavings, node, play
 
 from homing.engine.upkeep import Upkeep
+from homing.errors import Unavailable
 from homing.lifecycle.dispatch import Read, Received
-from homing.model import DispatchKey, ReplaySpec
-from homing.store.batch import Batch, Occurrence
+from homing.model import Body, DispatchKey, ReplaySpec
+from homing.store.batch import Accept, Addressee, Batch, Occurrence
 from homing.store.changes import CreateJob
 from homing.store.port import Dropped, Retention
-from homing.store.postgres import PostgresStore, partitions, replays, rows
+from homing.store.postgres import PostgresStore, ledger, partitions, replays, rows
 from homing.store.postgres.partitions import BUSY, DROPPED, Week
 from homing.store.postgres.prune import prune
 from homing.store.sql import load
@@ -142,6 +143,55 @@ def test_a_look_before_the_locks_is_caught(database: str, clock: StillClock, run
         first = await node(database, clock=clock)
         await first._db.write(lambda c: c.execute(looks_before_it_locks()))
         assert any(lost for _word, lost in await drop_beside_reads(database, clock))
+
+    run(closing(story()))
+
+
+async def drop_beside_a_mixed_batch(database: str, clock: StillClock) -> list[str]:
+    """Drop a week while a batch has read a dispatch of it and is to store a new message; return what that came to."""
+
+    def gated(sql: str) -> bool:
+        return sql == "COMMIT" or re.search(r"drop_week|FOR NO KEY UPDATE OF d|INTO message", sql) is not None
+
+    a, b = await node(database, clock=clock), await node(database, clock=clock)
+    words = []
+    for order in ("babbb", "bbabb", "bbbab"):
+        town = await build_town(a)
+        key = await delivered(a, town)
+        its_end_ms = (clock.ms // WEEK_MS + 1) * WEEK_MS
+        clock.ms += WEEK_MS
+        await b._db.write(lambda c: partitions.make(c, clock.ms))
+        [week] = await a._db.look(lambda c: partitions.droppable(c, its_end_ms))  # noqa: B023 - within this round
+        accept = Accept(message_id(clock.ms), town.app, None, Body("hi"), (Addressee("Ann", "ann"),))
+        both = commit(b, Batch(accepts=[accept], occurrences=[Occurrence(key, Received())]))
+        word, _ = await play(database, order, [dropping(week, clock.ms), both], gated)
+        words.append(word)
+        await a._db.write(lambda c: c.execute("TRUNCATE lane, timer"))
+    return words
+
+
+def test_a_batch_and_the_dropping_of_a_week_never_wait_for_each_other(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """Commits take the tables' locks in the order in which dropping does: under load it would never come to its turn else."""
+
+    async def story() -> None:
+        assert await drop_beside_a_mixed_batch(database, clock) == [DROPPED] * 3
+
+    run(closing(story()))
+
+
+def test_locks_in_another_order_are_caught(
+    database: str, clock: StillClock, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted bug: a batch that comes to the messages only when it writes them."""
+    late = ledger._SQL["load_apps"].replace("AND NOT EXISTS (SELECT 1 FROM ONLY message)", "")
+    assert late != ledger._SQL["load_apps"]
+    monkeypatch.setattr(ledger, "_SQL", {**ledger._SQL, "load_apps": late})
+
+    async def story() -> None:
+        with pytest.raises((asyncpg.DeadlockDetectedError, Unavailable)):
+            await drop_beside_a_mixed_batch(database, clock)
 
     run(closing(story()))
 

@@ -15,6 +15,7 @@ from homing.store.sqlite.rows import fetch
 _SQL: Final = load("sqlite", "old_messages")
 _META: Final = load("sqlite", "meta")
 _PLACE: Final = "dropped_messages"
+_SMS_PLACE: Final = "dropped_sms"
 _DAY_MS: Final = 24 * 3_600_000
 _SENT, _FROM_DEVICES = b"s", b"d"
 _KINDS: Final = {_SENT: "sent", _FROM_DEVICES: "from_devices"}
@@ -44,6 +45,7 @@ def drop_messages(connection: apsw.Connection, before_ms: int, limit: int, now_m
     else:
         place = _FROM_DEVICES if kind == _SENT else _SENT
     connection.execute(_META["put"], (_PLACE, place))
+    _drop_sms(connection, bound, limit)
     return Dropped(
         len(gone), len(kept), kept[min(kept)] if kept else None, is_end=is_end and kind == _FROM_DEVICES
     )
@@ -67,11 +69,23 @@ def _drop(connection: apsw.Connection, ids: list[bytes]) -> None:
     reach = (ids[0], ids[-1] + _LAST)
     letters = [row for row in fetch(connection, _SQL["dead"], reach) if row[1][:16] in gone]
     connection.executemany(_SQL["drop_dead"], letters)
-    if connection.execute(_SQL["has_sms"], reach).get:
-        sent = [row[:2] for row in fetch(connection, _SQL["sms"], reach) if row[2][:16] in gone]
-        connection.executemany(_SQL["drop_sms"], sent)
     spans = [(id_, id_ + _LAST) for id_ in ids]
     for name in _ALL_OF_ONE:
         connection.executemany(_SQL[name], spans)
     for name in ("drop_sent", "drop_from_devices"):
         connection.executemany(_SQL[name], [(id_,) for id_ in ids])
+
+
+def _drop_sms(connection: apsw.Connection, bound: bytes, limit: int) -> None:
+    """Walk on along the SMS, which lie in no order of time, and delete those whose message is gone."""
+    place = connection.execute(_META["get"], (_SMS_PLACE,)).get or "\0"
+    carrier, _, carrier_id = place.partition("\0")
+    rows = fetch(connection, _SQL["sms"], (carrier, carrier_id, limit))
+    old = [
+        row
+        for row in rows
+        if row[2] < bound and connection.execute(_SQL["is_there"], (row[2][:16],)).get is None
+    ]
+    connection.executemany(_SQL["drop_sms"], [row[:2] for row in old])
+    place = "\0".join(rows[-1][:2]) if len(rows) == limit else "\0"
+    connection.execute(_META["put"], (_SMS_PLACE, place))

@@ -31,9 +31,10 @@ WITH old AS (SELECT scope, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT 
 DELETE FROM idempotency AS i USING old WHERE i.scope = ANY(ARRAY[old.scope]) AND i.key = old.key;
 
 -- name: load_apps
--- Kept from being deleted until this batch is stored.
-SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app WHERE id = ANY($1::bigint[])
-ORDER BY id FOR KEY SHARE;
+-- Kept from being deleted until this batch is stored. The parent of all weeks has no rows of its own: naming it here takes
+-- its lock, before that of the dispatches, in the order in which a week is dropped; else neither would ever go first.
+SELECT id, name, mode, ttl_s, fallback, app_key, created_at FROM app
+WHERE id = ANY($1::bigint[]) AND NOT EXISTS (SELECT 1 FROM ONLY message) ORDER BY id FOR KEY SHARE OF app;
 
 -- name: load_targets
 -- Which endpoints hear of an application's events is read inside the transaction, never from a cache; and none of them
@@ -61,10 +62,12 @@ FROM unnest($1::bytea[]) AS k(key) JOIN dispatch AS d ON d.key = ANY(ARRAY[k.key
 ORDER BY k.key FOR NO KEY UPDATE OF d;
 
 -- name: load_lanes
--- The newest of each row, under its lock: whether a lane holds more is decided from this and from nothing else.
+-- The newest of each row, under its lock: whether a lane holds more is decided from this and from nothing else. The two
+-- parents are named for the order of their locks, as in load_apps: attempts are written before facts are looked up.
 SELECT l.key, l.endpoint, l.pending, l.tries, l.due, l.owner, l.job
 FROM unnest($1::bytea[]) AS k(key) JOIN lane AS l ON l.key = ANY(ARRAY[k.key])
-WHERE l.endpoint = ANY($2::bigint[]) OR l.key = ANY($3::bytea[]) ORDER BY k.key, l.endpoint
+WHERE (l.endpoint = ANY($2::bigint[]) OR l.key = ANY($3::bytea[]))
+  AND NOT EXISTS (SELECT 1 FROM ONLY dispatch) AND NOT EXISTS (SELECT 1 FROM ONLY event) ORDER BY k.key, l.endpoint
 FOR UPDATE OF l;
 
 -- name: add_lanes

@@ -28,9 +28,9 @@ CREATE FUNCTION drop_week(suffix TEXT, high BYTEA, now_ms BIGINT, patience TEXT)
 -- Everything of the messages below a bound, which is the upper one of a week: "dropped"; or what keeps it, in one word
 -- (see points_below); or "busy", or "gone". Everybody waits while this one waits for its locks, so not for long.
 -- Whoever opens a lane, a command or a timer has read the dispatch before, in the same transaction: with the tables
--- locked, all that are to come are here to be seen.
+-- locked, all that are to come are here to be seen. The locks come in the order in which a commit takes them.
 DECLARE
-  parents CONSTANT TEXT[] := ARRAY['dispatch', 'message', 'event', 'history', 'settled', 'attempt'];
+  parents CONSTANT TEXT[] := ARRAY['message', 'dispatch', 'event', 'history', 'attempt', 'settled'];
   low_ms CONSTANT BIGINT := ('x' || encode(substr(high, 1, 6), 'hex'))::bit(48)::bigint;
   old TEXT;
   parent TEXT;
@@ -72,11 +72,3 @@ CREATE TABLE doomed(
   place    BYTEA NOT NULL DEFAULT '',
   PRIMARY KEY(endpoint, leaves)
 ) WITH (fillfactor = 50);
-
--- What changes all the time and must not wait until a fifth of a large table is dead (docs/performance.md).
-ALTER TABLE idempotency SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
-  autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE recipient SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
-  autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE endpoint SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
-ALTER TABLE meta SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

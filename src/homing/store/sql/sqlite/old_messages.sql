@@ -36,12 +36,12 @@ SELECT endpoint, key FROM settled WHERE key BETWEEN ? AND ? AND dead <> 0;
 -- name: drop_dead
 DELETE FROM dead WHERE endpoint = ? AND key = ?;
 
--- name: has_sms
-SELECT 1 FROM dispatch WHERE key BETWEEN ? AND ? AND sms_submitted_at IS NOT NULL LIMIT 1;
-
 -- name: sms
--- Looks at every SMS there is; only where one of these messages had one.
-SELECT carrier, carrier_id, key FROM sms WHERE key BETWEEN ? AND ?;
+-- The next few, in the table's own order.
+SELECT carrier, carrier_id, key FROM sms WHERE (carrier, carrier_id) > (?, ?) ORDER BY carrier, carrier_id LIMIT ?;
+
+-- name: is_there
+SELECT 1 FROM message WHERE id = ?;
 
 -- name: drop_sms
 DELETE FROM sms WHERE carrier = ? AND carrier_id = ?;
