@@ -105,3 +105,31 @@ def test_a_newer_schema_is_refused_with_both_versions(database: str, clock: Stil
             await node(database, clock=clock)
 
     run(closing(story()))
+
+
+@pytest.mark.parametrize(
+    ("table", "setting"),
+    [
+        ("idempotency", "autovacuum_vacuum_scale_factor=0"),
+        ("recipient", "autovacuum_vacuum_scale_factor=0.02"),
+        ("lane", "autovacuum_vacuum_scale_factor=0"),
+        ("dispatch_", "fillfactor=50"),
+        ("settled_", "fillfactor=50"),
+    ],
+)
+def test_hot_tables_of_an_older_store_have_their_settings(
+    table: str, setting: str, database: str, clock: StillClock, run: Run
+) -> None:
+    """Also every week of them: those there were, and those made since."""
+
+    async def story() -> None:
+        await left_by_the_first_release(database)
+        clock.ms += 9 * WEEK_MS
+        store = await node(database, clock=clock)
+        sql_ = "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname LIKE $1"
+        found = await store._db.fetch(sql_, f"{table}w%" if table.endswith("_") else table)
+        assert len(found) == (6 if table.endswith("_") else 1)
+        for name, options in found:
+            assert setting in options, name
+
+    run(closing(story()))

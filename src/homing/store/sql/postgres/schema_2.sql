@@ -72,3 +72,43 @@ CREATE TABLE doomed(
   place    BYTEA NOT NULL DEFAULT '',
   PRIMARY KEY(endpoint, leaves)
 ) WITH (fillfactor = 50);
+
+-- What changes all the time and must not wait until a fifth of a large table is dead (docs/performance.md).
+ALTER TABLE idempotency SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE recipient SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+  autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE endpoint SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+ALTER TABLE meta SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+CREATE OR REPLACE FUNCTION make_partition(suffix TEXT, low BYTEA, high BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+-- One partition of each table with these bounds; a NULL low takes everything older. False if it is there already.
+DECLARE
+  parent TEXT;
+  settings TEXT;
+BEGIN
+  PERFORM pg_advisory_xact_lock(5208491672071064);
+  IF to_regclass('message_' || suffix) IS NOT NULL THEN
+    RETURN FALSE;
+  END IF;
+  FOREACH parent IN ARRAY ARRAY['message', 'dispatch', 'event', 'history', 'settled', 'attempt'] LOOP
+    settings := CASE parent
+      -- Updated twice in a life, soon: with room for both beside the row, no index is touched, and no vacuum waited for.
+      WHEN 'dispatch' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
+      WHEN 'settled' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
+      ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
+    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%L) WITH (%s)',
+      parent || '_' || suffix, parent, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high, settings);
+  END LOOP;
+  RETURN TRUE;
+END $$;
+
+DO $$
+-- The weeks there are.
+DECLARE
+  week REGCLASS;
+BEGIN
+  FOR week IN SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('dispatch'::regclass, 'settled'::regclass) LOOP
+    EXECUTE format('ALTER TABLE %s SET (fillfactor = 50)', week);
+  END LOOP;
+END $$;
