@@ -9,7 +9,7 @@ import pytest
 import uvloop
 from tests.checkup.pooler import pooler
 from tests.postgres.server import Server
-from tests.postgres.standby import standby_of
+from tests.postgres.standby import catch_up, dsn_of_all, standby_of
 
 from homing.checkup import clock, database
 from homing.checkup.examination import SHARED, case_of, examine
@@ -80,7 +80,7 @@ def test_a_server_that_keeps_what_it_is_told_is_well() -> None:
         ({"reserved_connections": "80"}, "FAIL", "17 connections"),
         ({"role_limit": 19}, "FAIL", "19 connections"),
         ({"database_limit": 20}, "ok", "20 connections"),
-        ({"nodes": 0}, "ok", "a node take up to 10"),
+        ({"nodes": 0}, "ok", "a node takes up to 10"),
         ({"schema": None}, "warn", "no store yet"),
         ({"schema": SCHEMA + 1}, "FAIL", f"schema {SCHEMA + 1}, but this Homing"),
         ({"schema": SCHEMA - 1}, "warn", f"which the next start brings to {SCHEMA}"),
@@ -176,8 +176,12 @@ def test_settings_that_lose_what_was_answered_are_seen(place: Place, mortal_post
 
 def test_a_synchronous_standby_is_seen_by_whoever_may(place: Place, mortal_postgres: Server) -> None:
     """Connected: well; hidden from an ordinary role: said so, with the grant that shows it."""
-    with standby_of(mortal_postgres):
+    with standby_of(mortal_postgres) as standby:
         place.fill()
+        name = place.dsn.rpartition("/")[2]
+        catch_up(standby, mortal_postgres)
+        assert "a standby: it takes no writes" in place.one(standby.dsn(name)).found
+        assert "a standby: " not in place.one(dsn_of_all([standby, mortal_postgres], name)).found
         hidden = place.one()
         assert (hidden.state, "hidden from homing" in hidden.found) == (State.WARN, True)
         mortal_postgres.ask("GRANT pg_monitor TO homing")
@@ -193,7 +197,7 @@ def test_a_role_that_lacks_what_a_node_needs_is_seen(place: Place, mortal_postgr
     visitor = place.dsn.replace("//homing:", "//visitor:")
     found = place.one(visitor)
     assert (found.state, "visitor may make no tables here" in found.found) == (State.FAIL, True)
-    assert "3 connections, a node take" in found.found
+    assert "3 connections, a node takes" in found.found
     place.fill()
     assert "the tables belong to homing, not to visitor" in place.one(visitor).found
 

@@ -140,8 +140,8 @@ def _room(sight: "Sight") -> Finding:
     room = int(settings["max_connections"]) - (0 if sight.is_superuser else kept_back)
     room = min([room, *(limit for limit in (sight.role_limit, sight.database_limit) if limit >= 0)])
     needed = PER_NODE * max(sight.nodes, 1)
-    nodes = "a node" if sight.nodes < 2 else f"{sight.nodes} nodes"
-    told = f"{room} connections, {nodes} take up to {needed}, {sight.sessions} are there"
+    nodes = "a node takes" if sight.nodes < 2 else f"{sight.nodes} nodes take"
+    told = f"{room} connections, {nodes} up to {needed}, {sight.sessions} are there"
     if room < needed:
         return Finding(told, State.FAIL, f"max_connections, or the limit of {sight.user} or the database")
     return Finding(told)

@@ -6,6 +6,7 @@ error of it holds an address: there may be a password in it.
 
 import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -83,13 +84,19 @@ async def see(dsn: str, schema: int, most_dead: int) -> Sight:
         raise Unavailable(_UNREADABLE) from error
     except TimeoutError as error:
         raise Unavailable("no answer in time") from error
+    except asyncpg.InternalClientError as error:
+        raise Unavailable("none of its servers takes writes") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise Unavailable(_words(error)) from error
 
 
 async def _connect(dsn: str) -> Any:
-    # No statement is prepared by name: behind a pooler it might be looked for where it is not.
-    return await asyncpg.connect(dsn, timeout=_CONNECT_S, command_timeout=_ANSWER_S, statement_cache_size=0)
+    # Of several servers, the one that a node would use. No statement is prepared by name: behind a pooler it might be
+    # looked for where it is not.
+    which = {"target_session_attrs": "read-write"} if "," in urlsplit(dsn).netloc else {}
+    return await asyncpg.connect(
+        dsn, timeout=_CONNECT_S, command_timeout=_ANSWER_S, statement_cache_size=0, **which
+    )
 
 
 async def _see(one: Any, dsn: str, schema: int, most_dead: int) -> Sight:
