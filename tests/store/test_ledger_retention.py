@@ -207,3 +207,24 @@ def test_an_sms_is_forgotten_with_its_message(with_store: WithStore, clock: Stil
         assert await store.find_sms("carrier", ["old", "young"]) == {"young": keys["young"]}
 
     with_store(story)
+
+
+def test_what_was_given_up_of_a_message_that_is_gone_is_not_told_again(
+    with_store: WithStore, clock: StillClock
+) -> None:
+    """Not even before its dead letter is deleted: no lane is opened that would be about nothing."""
+
+    async def story(store: Store) -> None:
+        town = await build_town(store)
+        lost = await post(store, town.app, "nobody")
+        await settle(store, settled(lost, town.endpoint.id, 1, Verdict.DEAD, reason="gave_up"))
+        clock.ms += 4 * WEEK_MS
+        assert (await drop(store, clock.ms - 15 * DAY_MS))[0] > 0
+        await store.apply(
+            CreateJob("job", town.app, ReplaySpec("dead", clock.ms + 1, endpoint=town.endpoint.id))
+        )
+        step = await store.replay_step("job", 9)
+        assert (step.lanes, step.is_walked) == ([], True)
+        assert (await drop(store, clock.ms))[1] is None
+
+    with_store(story)

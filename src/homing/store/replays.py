@@ -167,6 +167,8 @@ def _dead(spec: ReplaySpec, after: bytes, limit: int) -> Dialogue[Found]:
         return [], None
     bits: dict[bytes, int] = defaultdict(int)
     for key, n, status, at_ms in (yield from _ask("dead_events", endpoint, keys[0], keys[-1])):
+        if status is None and not is_incoming(key):
+            continue  # its message had its time: the dead letter goes next
         if _wanted(spec, None, n, status, at_ms) and _is_place(spec, key):
             bits[key] |= 1 << (n - 1)
     return [(endpoint, key, set_) for key, set_ in bits.items()], keys[-1] if len(keys) == limit else None
