@@ -105,7 +105,7 @@ ON CONFLICT(key, endpoint) DO UPDATE SET done = s.done | excluded.done, dead = s
 -- name: drop_dead
 -- With it.
 DELETE FROM dead AS d USING unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS n(key, endpoint, n)
-WHERE d.endpoint = ANY(ARRAY[n.endpoint]) AND d.key = n.key AND d.n = n.n;
+WHERE d.endpoint = ANY(ARRAY[n.endpoint]) AND d.key = ANY(ARRAY[n.key]) AND d.n = n.n;
 
 -- name: add_dead
 -- Not what was told before: a replay of it that came to nothing takes nothing back.
