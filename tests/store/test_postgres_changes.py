@@ -122,6 +122,8 @@ def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillCl
             (ann.id, dispatch_key(sent, 0), "read"), (ann.id, other, "gone"),
         ]  # fmt: skip
         await send(a, app.id, "Bob")
+        while a._tasks:  # what it has to say of that is said: to nobody
+            await asyncio.sleep(0)
         b.link(ann.id, is_linked=False)
         b.link(bob.id, is_linked=True)
         await until(b, "SELECT count(*) FROM link WHERE recipient <> $1", 1, ann.id)
