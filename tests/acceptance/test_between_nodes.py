@@ -15,6 +15,7 @@ from tests.acceptance.served import Served, made
 from tests.acceptance.test_two_nodes import shared
 from tests.acceptance.town import hear, link, say, told, town, until
 from tests.postgres.server import Server
+from tests.waiting import again
 
 from homing.simulator.receivers import Receiver
 
@@ -64,8 +65,12 @@ def test_an_endpoint_made_at_one_node_is_told_what_is_sent_through_the_other(
                 sent.append((await made(there, "/1/messages", message))["messageId"])
             caught = await until(receiver, lambda caught: len(caught) >= TIMES)
             assert sorted(told(one)[0] for one in caught) == sorted(sent)
-            dead = await here.get(f"/1/messages/{sent[-1]}/callbacks")
-            assert [one["state"] for one in dead.json()["items"]] == ["done"]
+
+            async def states() -> list[str]:
+                shown = await here.get(f"/1/messages/{sent[-1]}/callbacks")
+                return [one["state"] for one in shown.json()["items"]]
+
+            await again(states, lambda said: said == ["done"], "it is settled after it was answered")
         await receiver.close()
 
     run(story())
