@@ -56,7 +56,7 @@ META: Final[Mapping[str, Known]] = {
     "pruned_failures": Known("pruned_failures", "number"),
     "pruned_dead": Known("pruned_dead", "place"),
 }
-NOT_MOVED: Final = frozenset({"schema", "moved", "dropped_messages"})
+NOT_MOVED: Final = frozenset({"schema", "moved", "dropped_messages", "dropped_sms"})
 """What a store knows of itself that is true only there; old messages go by weeks on PostgreSQL."""
 SEQUENCES: Final[Mapping[str, str]] = {
     "recipient_id_seq": "recipient", "endpoint_id_seq": "endpoint", "job_id_seq": "job",

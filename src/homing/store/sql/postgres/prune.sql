@@ -35,13 +35,13 @@ DELETE FROM operation WHERE id IN (SELECT o.id FROM operation AS o WHERE o.at < 
 SELECT place FROM meta WHERE name = 'messages_floor';
 
 -- name: drop_dead_below
-DELETE FROM dead WHERE (endpoint, key, n) IN
-  (SELECT endpoint, key, n FROM dead WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED);
+WITH old AS (SELECT endpoint, key, n FROM dead WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM dead AS d USING old WHERE d.endpoint = ANY(ARRAY[old.endpoint]) AND d.key = ANY(ARRAY[old.key]) AND d.n = old.n;
 
 -- name: drop_sms_below
 -- No receipt comes so late.
-DELETE FROM sms WHERE (carrier, carrier_id) IN
-  (SELECT carrier, carrier_id FROM sms WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED);
+WITH old AS (SELECT carrier, carrier_id FROM sms WHERE key < $1 ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM sms AS s USING old WHERE s.carrier = ANY(ARRAY[old.carrier]) AND s.carrier_id = old.carrier_id;
 
 -- name: lock_incoming_below
 -- Whoever tells of one again has locked it before.

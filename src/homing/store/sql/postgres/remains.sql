@@ -20,8 +20,18 @@ UPDATE doomed SET place = $2 WHERE endpoint = $1 AND leaves = 'lane';
 
 -- name: drop_dead
 -- What was given up there can be replayed nowhere; what was given up while the lanes were walked is in it.
-DELETE FROM dead WHERE (endpoint, key, n) IN
-  (SELECT endpoint, key, n FROM dead WHERE endpoint = $1 ORDER BY key, n LIMIT $2 FOR UPDATE SKIP LOCKED);
+WITH old AS (SELECT endpoint, key, n FROM dead WHERE endpoint = $1 ORDER BY key, n LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM dead AS d USING old WHERE d.endpoint = ANY(ARRAY[old.endpoint]) AND d.key = ANY(ARRAY[old.key]) AND d.n = old.n;
 
 -- name: end
 DELETE FROM doomed WHERE endpoint = $1 AND leaves = $2;
+
+-- name: find_lanes
+-- A copy has what was still to be deleted, and not the word that it is.
+INSERT INTO doomed(endpoint, leaves) SELECT DISTINCT l.endpoint, 'lane' FROM lane AS l
+WHERE NOT EXISTS (SELECT 1 FROM endpoint AS e WHERE e.id = l.endpoint);
+
+-- name: find_dead
+-- Likewise.
+INSERT INTO doomed(endpoint, leaves) SELECT DISTINCT d.endpoint, 'dead' FROM dead AS d
+WHERE NOT EXISTS (SELECT 1 FROM endpoint AS e WHERE e.id = d.endpoint);
