@@ -13,8 +13,8 @@ from tests.store.ledger import told
 
 from homing.callbacks import lanes, leftovers
 from homing.lifecycle.dispatch import PushAccepted, Read, Received
-from homing.model import Body
-from homing.store.batch import Accept, Addressee, Batch
+from homing.model import Body, MessageId
+from homing.store.batch import Accept, Addressee, Batch, Settle
 from homing.store.port import Claimed, Ledger
 
 
@@ -292,3 +292,32 @@ def test_every_event_of_many_dispatches_is_told_in_order_whatever_the_receiver_d
         assert place.courier.waiting() == {}
 
     at_work(story, delays_ms=(1_000,) * 40)
+
+
+def test_what_was_put_off_is_not_taken_for_lost(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of unknown outcome is looked for while a try of its message is being put off: that lane is not told beside."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        key = await place.send()
+        await until(lambda: len(place.sender.open) == 1)
+        recorder = place.courier._recorder
+        waiting: list[Settle] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(recorder, "settle", waiting.extend)
+            place.sender.let_go(Answer(500))
+            accept = Accept(MessageId(key[:16]), place.app, None, Body("x"), (Addressee("Ann", "ann"),))
+            place.courier.on_unknown(Batch(accepts=[accept]))
+            await until(lambda: not place.courier._leftovers._busy)
+            await place.courier._leftovers.sweep()
+            await place.courier._leftovers.sweep()
+            assert place.courier._lanes.held == {}
+            assert place.sender.open == []
+        recorder.settle(waiting)
+        place.sender.answer = lambda _: Answer()
+        await place.push(5_000)
+        assert [seen.attempt for seen in place.sender.tries] == [1, 2]
+        assert place.courier._lanes._parting == {}
+
+    at_work(story)

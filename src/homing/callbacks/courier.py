@@ -18,7 +18,7 @@ from homing.callbacks.doctor import Doctor
 from homing.callbacks.doubts import Doubts
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.judge import Judge
-from homing.callbacks.lanes import ROOM_PER_ENDPOINT, Lanes
+from homing.callbacks.lanes import PUT_OFF, ROOM_PER_ENDPOINT, Lanes
 from homing.callbacks.leftovers import Leftovers
 from homing.callbacks.ports import Changes, Counts, Recorder, Tries
 from homing.callbacks.request import build, destination, webhook_id
@@ -28,7 +28,6 @@ from homing.clock import Clock
 from homing.contract.errors import ContractError
 from homing.errors import HomingError
 from homing.store.batch import Attempt, Batch, Committed, Facts, LaneWork, Settle
-from homing.store.batch import Verdict as Settled
 from homing.store.changes import Change, TouchEndpoints
 from homing.store.port import Ledger, Share
 
@@ -144,7 +143,8 @@ class Courier:
             lanes.add(work)
         for settle in committed.settled:
             self._unsettled -= 1
-            if settle.verdict is Settled.RETRY or settle.verdict is Settled.WAIT:
+            if settle.verdict in PUT_OFF:
+                lanes.parted(settle)
                 continue
             lane = lanes.held.get((settle.key, settle.endpoint))
             if lane is not None and lane.settling:
@@ -188,6 +188,8 @@ class Courier:
         """
         for settle in batch.settles:
             self._unsettled -= 1
+            if settle.verdict in PUT_OFF:
+                self._lanes.parted(settle)
             lane = self._lanes.held.get((settle.key, settle.endpoint))
             if lane is not None:
                 self._lanes.drop(lane)
@@ -315,6 +317,7 @@ class Courier:
     def _settle(self, settles: list[Settle]) -> None:
         if settles:
             self._unsettled += len(settles)
+            self._lanes.part(settles)
             self._recorder.settle(settles)
 
     def _job(self, lane: Lane, timestamp_s: int, refused: list[Settle]) -> Job | None:

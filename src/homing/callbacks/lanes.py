@@ -4,14 +4,14 @@ A lane is in `Lanes.held` from the hand-over until its last settle is on disk, s
 meanwhile finds it.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from homing.callbacks.berth import Berth, Lane
 from homing.callbacks.overdue import Overdue
 from homing.model import DispatchKey
-from homing.store.batch import LaneWork
+from homing.store.batch import LaneWork, Settle, Verdict
 
 ROOM_PER_ENDPOINT: Final = 2_000
 """Lanes of one endpoint held in memory; what does not fit stays in the store."""
@@ -21,6 +21,10 @@ _CLAIM: Final = 500
 """Lanes claimed at once."""
 _TURN: Final = 4
 """How many lanes an endpoint may start before it is the next one's turn."""
+
+
+PUT_OFF: Final = frozenset({Verdict.RETRY, Verdict.WAIT})
+"""Outcomes by which a lane is given back to the store."""
 
 
 class Lanes:
@@ -48,6 +52,8 @@ class Lanes:
         self._in_turn: set[int] = set()
         self._busy = 0
         self._claiming = 0
+        self._parting: Counter[tuple[bytes, int]] = Counter()
+        """Lanes that were let go here, while the store still says that they are ours."""
         self._overdue = Overdue(self.berths)
         self._full: set[int] = set()
         self._crowd: frozenset[int] | None = frozenset()
@@ -145,6 +151,21 @@ class Lanes:
             self._full.add(berth.endpoint)
             self._crowd = None
         return lane
+
+    def part(self, settles: Iterable[Settle]) -> None:
+        """Note the lanes that these give to the store, until that is on disk."""
+        self._parting.update((one.key, one.endpoint) for one in settles if one.verdict in PUT_OFF)
+
+    def parted(self, settle: Settle) -> None:
+        """Hear that it is on disk, or never will be."""
+        place = (settle.key, settle.endpoint)
+        self._parting[place] -= 1
+        if self._parting[place] <= 0:
+            del self._parting[place]
+
+    def has_parted(self, work: LaneWork) -> bool:
+        """Say whether a lane that the store says is ours is on its way back to it."""
+        return (work.key, work.endpoint) in self._parting
 
     def queue(self, lane: Lane) -> None:
         """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried.

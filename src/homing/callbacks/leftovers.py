@@ -14,7 +14,7 @@ from homing.callbacks.lanes import Lanes
 from homing.clock import Alarm, Clock
 from homing.errors import HomingError
 from homing.model import message_of
-from homing.store.batch import Batch, LaneWork, Verdict
+from homing.store.batch import Batch, LaneWork
 from homing.store.port import Ledger
 from homing.telemetry import LogEvent, logger
 
@@ -105,14 +105,11 @@ class Leftovers:
 
     def look_for(self, batch: Batch) -> None:
         """Take the lanes that a batch made ours, if it is on disk after all: its commit's outcome is unknown."""
-        put_off: set[tuple[bytes, int]] = {
-            (s.key, s.endpoint) for s in batch.settles if s.verdict is Verdict.RETRY
-        }
         messages: set[bytes] = {accept.message_id for accept in batch.accepts}
         messages.update(incoming.message_id for incoming in batch.incomings)
         messages.update(message_of(occurrence.key) for occurrence in batch.occurrences)
         self._busy += 1
-        self._chores.spawn(self._look_for(sorted(messages), put_off))
+        self._chores.spawn(self._look_for(sorted(messages)))
 
     def _arm(self, now_ms: int) -> None:
         due_ms = self._lanes.next_due_ms(now_ms)
@@ -195,7 +192,7 @@ class Leftovers:
         while works := await self._ledger.held_lanes(after, _PAGE):
             after = (works[-1].key, works[-1].endpoint)
             for work in works:
-                if (work.key, work.endpoint) in self._lanes.held:
+                if (work.key, work.endpoint) in self._lanes.held or self._lanes.has_parted(work):
                     continue
                 if (work.key, work.endpoint) not in self._missing or not self._has_taken(work):
                     missing.add((work.key, work.endpoint))
@@ -203,7 +200,7 @@ class Leftovers:
         self.found((await self._ledger.outlook()).lanes_due)
         self._kick()
 
-    async def _look_for(self, messages: list[bytes], put_off: set[tuple[bytes, int]]) -> None:
+    async def _look_for(self, messages: list[bytes]) -> None:
         try:
             while messages:
                 try:
@@ -213,8 +210,8 @@ class Leftovers:
                     continue
                 messages.pop()
                 for work in works:
-                    # One whose retry stands in the batch was let go here: its settle is recorded once more.
-                    if (work.key, work.endpoint) not in put_off:
+                    # One that was let go here is ours until its settle is on disk, and nobody's then.
+                    if not self._lanes.has_parted(work):
                         self._take(work)
                 self._kick()
         finally:
