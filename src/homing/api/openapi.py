@@ -47,7 +47,8 @@ _PATH_PARAMETERS: Final[dict[str, Json]] = {
 _ABOUT: Final = (
     "Durable messages to people's devices, with a callback for every step. Times are ISO-8601 UTC with milliseconds. "
     "Errors are application/problem+json; their `code` is stable. Unknown properties of a request are ignored and "
-    "named in the header `Homing-Ignored`. Any POST under /1 but /1/auth/oauth takes an `Idempotency-Key`."
+    "named in the header `Homing-Ignored`. No text may hold the character U+0000, but for data of the sender's own "
+    "(`attributes`, `optionalData`), which is kept as JSON. Any POST under /1 but /1/auth/oauth takes an `Idempotency-Key`."
 )
 _ALLOW: Final[Json] = {"Allow": {"required": True, "schema": {"type": "string"}}}
 _WAIT: Final[Json] = {

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from homing.errors import InvalidRequest, NotAcceptable, RequestError
-from homing.texts import FAULT, NUL, nul_places
+from homing.texts import FAULT, NUL
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SHOWN_FAULTS: Final = 20
@@ -73,12 +73,10 @@ def judge(value: object, declared: inspect.Type, path: str, found: Findings) -> 
             if not isinstance(value, dict):
                 found.types.append((path, f"must be an object, not {_name(value)}"))
                 return value
-            found.values += [(member(path, key), FAULT) for key in value if NUL in key]
             return {
                 key: judge(item, declared.value_type, member(path, key), found) for key, item in value.items()
             }
         case inspect.AnyType():
-            found.values += [(place, FAULT) for place in nul_places(value, path)]
             return value
         case _:
             _scalar(value, declared, path, found)
