@@ -115,28 +115,3 @@ def test_another_node_ends_what_one_that_died_began(database: str, clock: StillC
         ]
 
     run(closing(story()))
-
-
-def test_what_a_copy_holds_of_endpoints_that_are_no_more_is_found(
-    database: str, clock: StillClock, run: Run
-) -> None:
-    """A backup made while it was being deleted has the rest, and no word of it; the restore says it again."""
-
-    async def story() -> None:
-        store = await node(database, clock=clock)
-        town, other = await build_town(store), await build_town(store)
-        await given_up(store, town)
-        await owe(store, town.endpoint.id, 10)
-        await owe(store, other.endpoint.id, 10)
-        await store._db.write(lambda c: c.execute("DELETE FROM endpoint WHERE id = $1", town.endpoint.id))
-        for name in ("find_lanes", "find_dead"):
-            await store._db.write(lambda c, n=name: c.execute(remains._SQL[n]))  # type: ignore[misc]
-        await store.sweep()
-        assert [await left(store, table, town.endpoint.id) for table in ("lane", "dead", "doomed")] == [
-            0,
-            0,
-            0,
-        ]
-        assert await left(store, "lane", other.endpoint.id) == 10
-
-    run(closing(story()))

@@ -15,8 +15,8 @@ CONTENT: Final = (
     "attempt", "incoming", "lane", "dead", "command", "timer", "sms", "idempotency", "operation", "listener", "doomed",
 )  # fmt: skip
 """Every table that says what the store was told, beside ``meta``; applications first."""
-RUNNING: Final = ("node", "link", "change", "doomed")
-"""Tables that speak of nodes that run, and of what they are about to delete: no copy has them."""
+RUNNING: Final = ("node", "link", "change")
+"""Tables that speak of nodes that run: no copy has them."""
 _SQL: Final = load("postgres", "schema")
 _AT_ONCE: Final = 5_000
 

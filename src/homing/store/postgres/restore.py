@@ -18,7 +18,6 @@ from homing.store.sql import load
 
 _META: Final = load("postgres", "meta")
 _PARTITIONS: Final = load("postgres", "partitions")
-_REMAINS: Final = load("postgres", "remains")
 _SCHEMA: Final = load("postgres", "schema")
 
 
@@ -66,8 +65,6 @@ async def restore(backup: Path, dsn: str, *, is_thorough: bool) -> Restored:
                 await connection.execute(_SCHEMA["set_sequence"], sequence, last)
             await connection.execute(_META["put_words"], "store_id", store_id)
             await connection.execute(_SCHEMA["forget_servers"])
-            await connection.execute(_REMAINS["find_lanes"])
-            await connection.execute(_REMAINS["find_dead"])
         for name in manifest.tables:
             await connection.execute(f"ANALYZE {content.quoted([name])}")
     return Restored(manifest, store_id, counts)

@@ -25,13 +25,3 @@ DELETE FROM dead AS d USING old WHERE d.endpoint = ANY(ARRAY[old.endpoint]) AND 
 
 -- name: end
 DELETE FROM doomed WHERE endpoint = $1 AND leaves = $2;
-
--- name: find_lanes
--- A copy has what was still to be deleted, and not the word that it is.
-INSERT INTO doomed(endpoint, leaves) SELECT DISTINCT l.endpoint, 'lane' FROM lane AS l
-WHERE NOT EXISTS (SELECT 1 FROM endpoint AS e WHERE e.id = l.endpoint);
-
--- name: find_dead
--- Likewise.
-INSERT INTO doomed(endpoint, leaves) SELECT DISTINCT d.endpoint, 'dead' FROM dead AS d
-WHERE NOT EXISTS (SELECT 1 FROM endpoint AS e WHERE e.id = d.endpoint);
