@@ -28,6 +28,11 @@ SELECT int8send(n) || int8send(n) || '\\x0000', 1, 1, 1 FROM generate_series(1, 
 DELETE FROM lane WHERE endpoint = 1 AND key < int8send(2997);
 """
 """What is left of a busy hour: the planner is told of three lanes in dozens of pages."""
+TIMERS: Final = """
+INSERT INTO timer(key, at)
+SELECT int8send(0) || int8send(n % 256) || '\\x0000', n FROM generate_series(1::bigint, 3000) AS n;
+"""
+"""Deadlines one after the other, each of another share than the one before."""
 
 
 def looked_through(plan: dict[str, Any]) -> Iterator[str]:
@@ -84,6 +89,31 @@ def test_what_may_be_looked_through_is(database: str, run: Run) -> None:
             for file, name in LOOKED_THROUGH:
                 plan = await planned(connection, sql.load("postgres", file)[name])
                 assert set(looked_through(plan)) - SMALL, name
+        finally:
+            connection.terminate()
+
+    run(story())
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Return how many rows a plan that was run has read out of tables, with those it threw away."""
+    here = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if "Relation Name" in plan else 0
+    return int(here) + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+@pytest.mark.parametrize("rank", [-1, 0, 2], ids=["no teller", "first", "last"])
+def test_looking_for_the_next_deadline_reads_few(database: str, run: Run, rank: int) -> None:
+    """There is one for each message of two days, and every node asks again and again, also one that tells no callbacks."""
+
+    async def story() -> None:
+        connection = await asyncpg.connect(database, server_settings=_HOT)
+        try:
+            await connection.execute(TIMERS)
+            await connection.execute(f"PREPARE it AS {sql.load('postgres', 'claims')['next_timer']}")
+            told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE it(3, {rank})")
+            assert rows_read(json.loads(told)[0]["Plan"]) <= 10
+            at = await connection.fetchval(f"EXECUTE it(3, {rank})")
+            assert at == {-1: 5001, 0: 3, 2: 2}[rank]
         finally:
             connection.terminate()
 

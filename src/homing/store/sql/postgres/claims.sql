@@ -94,9 +94,9 @@ SELECT key FROM timer WHERE at <= $1 AND (at <= $1 - 5000 OR get_byte(key, 15) %
 ORDER BY at LIMIT $2;
 
 -- name: next_timer
--- When the first one rings for this node; likewise $1 and $2.
+-- When the first one rings for this node; likewise $1 and $2. Who has no share looks for none: it would read them all.
 SELECT least(
-  (SELECT at FROM timer WHERE get_byte(key, 15) % $1::integer = $2::integer ORDER BY at LIMIT 1),
+  (SELECT at FROM timer WHERE $2::integer >= 0 AND get_byte(key, 15) % $1::integer = $2::integer ORDER BY at LIMIT 1),
   (SELECT at + CASE WHEN $1::integer = 1 AND $2::integer = 0 THEN 0 ELSE 5000 END FROM timer ORDER BY at LIMIT 1));
 
 -- name: next_command
