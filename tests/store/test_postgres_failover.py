@@ -90,14 +90,23 @@ def test_a_standby_that_has_everything_takes_over(
     run(closing(story()))
 
 
-def test_a_standby_that_fell_behind_is_another_store(pair: tuple[Server, Server], run: Run) -> None:
-    """Who remembers more than it has begins anew, and so does who only hears of it; numbers of epochs are not drawn again."""
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_standby_that_fell_behind_is_another_store(
+    pair: tuple[Server, Server], run: Run, *, is_named: bool
+) -> None:
+    """Who remembers more than it has begins anew, and so does who only hears of it; numbers of epochs are not drawn again.
+
+    Also where each node has a name of its own: it is nobody's heir but its predecessor's.
+    """
     primary, standby = pair
     database = primary.create()
     primary.configure(synchronous_standby_names="")
 
+    async def one(name: str) -> PostgresStore:
+        return await node(address(pair, database), clock=StillClock(), name=name if is_named else None)
+
     async def story() -> None:
-        a, b = [await node(address(pair, database), clock=StillClock()) for _ in range(2)]
+        a, b = await one("a"), await one("b")
         town = await build_town(a)
         kept = await post(a, town.app, "Ann")
         for store in (a, b):
@@ -107,7 +116,7 @@ def test_a_standby_that_fell_behind_is_another_store(pair: tuple[Server, Server]
         gone = "SELECT count(*) FROM pg_stat_replication"
         await asyncio.to_thread(until, lambda: not primary.ask(gone), 20, lambda: "it still follows")
         lost_key = await post(a, town.app, "Ann")
-        c = await node(address(pair, database), clock=StillClock())
+        c = await one("c")
         for store in (a, b, c):
             await store.beat()
         newest = c.epoch

@@ -181,6 +181,30 @@ def test_an_heir_takes_over_at_once(database: str, clock: StillClock, run: Run) 
     run(closing(story()))
 
 
+def test_a_node_that_begins_anew_is_not_its_own_heir(database: str, clock: StillClock, run: Run) -> None:
+    """Its former epoch lives until its term has run out, for a try may be under way, whatever the node is called."""
+
+    async def story() -> None:
+        a, b = [await node(database, clock=clock, name=name) for name in ("a", "b")]
+        town = await build_town(a)
+        key = await post(a, town.app, "Ann")
+        before = a.epoch
+        a._witness.forgotten = "a commit"
+        await a.beat()
+        assert a.epoch > before
+        for store in (b, a):
+            await store.beat()
+            assert before in store._known.live
+            assert await store.adopt_lanes((b"", 0), 9) == []
+        await b._db.write(
+            lambda c: c.execute("UPDATE node SET alive_until = clock_timestamp() WHERE epoch = $1", before)
+        )
+        await b.beat()
+        assert [work.key for work in await b.adopt_lanes((b"", 0), 9)] == [key]
+
+    run(closing(story()))
+
+
 def test_a_node_that_just_started_lives(database: str, clock: StillClock, run: Run) -> None:
     """An owner above every epoch that the claimer knows is no dead one, though it is in no list of the claimer's."""
 

@@ -183,10 +183,10 @@ class PostgresNode(PostgresTalk):
     async def _register(self) -> None:
         began_s = real_s()
         newest = self._known.newest
+        # What this process was itself a moment ago may have a try under way: its term is left to run out.
+        is_heir = self._is_heir and not self._epoch
         epoch, started_at, others = await self._db.write(
-            lambda c: nodes.register(
-                c, self._name, self._terms, self._roles, is_heir=self._is_heir, above=newest
-            )
+            lambda c: nodes.register(c, self._name, self._terms, self._roles, is_heir=is_heir, above=newest)
         )
         if others:
             await self._db.fetch(_NODES["tell_joined"])
