@@ -258,6 +258,24 @@ def test_no_try_begins_when_the_term_is_old(database: str, clock: StillClock, ru
     run(closing(story()))
 
 
+def test_a_beat_waits_for_no_reader(database: str, run: Run) -> None:
+    """However long all connections that read are lent, by the database's own clock too: the term is renewed."""
+
+    async def story() -> None:
+        store = await node(database)
+        is_read = asyncio.Event()
+        readers = [asyncio.ensure_future(store._db.look(lambda _: is_read.wait())) for _ in range(4)]
+        while store._db._look.get_idle_size() or store._db._look.get_size() < 4:
+            await asyncio.sleep(0)
+        before_s = store._renewed_at_s
+        await store.beat()
+        assert store._renewed_at_s > before_s
+        is_read.set()
+        await asyncio.gather(*readers)
+
+    run(closing(story()))
+
+
 def test_the_heart_beats_by_itself(database: str, clock: StillClock, run: Run) -> None:
     """Without anybody asking the term is renewed, and a lost one replaced."""
 

@@ -64,7 +64,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         store._is_in_doubt = False
         store.schema = SCHEMA
         try:
-            await store._measure()
+            await database.look(store._measure)
             store.store_id = await database.write(lambda c: bring(c, key_id, store.now_ms()))
             store.store_id = await database.write(lambda c: _note_timeline(c, database.dialer.server))
             await store._register()

@@ -94,12 +94,12 @@ class PostgresNode(PostgresTalk):
         began_s = real_s()
         ear = await self._listening()
         try:
+            # All of it here: that others wait for one of a pool, or for an answer of it, is no reason to lose a term.
+            await self._measure(ear)
             beat = await nodes.beat(ear, self._epoch, self._started_at, self._terms)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             ear.terminate()
             raise Unavailable(f"the term could not be renewed: {error}") from error
-        if isinstance(self._db.clock, StoreClock):
-            await self._measure()
         if beat.is_renewed:
             self._renewed_at_s = began_s
             before = self._known
@@ -201,11 +201,11 @@ class PostgresNode(PostgresTalk):
             self._ear.terminate()
             self._ear = None
 
-    async def _measure(self) -> None:
+    async def _measure(self, connection: Any) -> None:
         clock = self._db.clock
         if isinstance(clock, StoreClock):
             asked_s = time.monotonic()
-            there_ms = await self._fetchval(_NODES["clock"])
+            there_ms = await connection.fetchval(_NODES["clock"])
             clock.measured(there_ms, asked_s, time.monotonic())
 
 
