@@ -1,8 +1,10 @@
 """What nodes on one database tell one another: changes of configuration, and hints about recipients."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock, add_app, add_user, happen, new_endpoint, send
@@ -17,6 +19,8 @@ from homing.store.postgres import PostgresStore
 from homing.store.postgres.change_log import pack, unpack
 
 pytestmark = needs_postgres
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
 
 
 def test_what_one_node_changes_the_others_hear_in_order(database: str, clock: StillClock, run: Run) -> None:
@@ -134,6 +138,86 @@ def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillCl
         assert (await a.inbox_heads([ann.id, bob.id])) == {ann.id: 3, bob.id: 3}
 
     run(closing(story()))
+
+
+def test_whoever_reconnects_is_linked_in_the_end(database: str, clock: StillClock, run: Run) -> None:
+    """What was said last of a link counts, though what was said before waits for another transaction meanwhile."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        watcher, other = await asyncpg.connect(database), await asyncpg.connect(database)
+        store.link(7, is_linked=True)
+        await until(store, "SELECT count(*) FROM link", 1)
+        for _ in range(10):
+            await other.execute("BEGIN")
+            await other.execute("SELECT 1 FROM link WHERE recipient = 7 FOR UPDATE")
+            store.link(7, is_linked=False)
+            while not await watcher.fetchval(WAITING, other.get_server_pid()):
+                pass
+            store.link(7, is_linked=True)
+            for _ in range(5):  # whoever could say it now would have
+                await store._db.write(lambda c: c.execute("SELECT 1"))
+            await other.execute("ROLLBACK")
+            await quiet(store)
+            assert await watcher.fetchval("SELECT count(*) FROM link") == 1
+        for connection in (watcher, other):
+            connection.terminate()
+
+    run(closing(story()))
+
+
+def test_links_of_many_quick_reconnects_are_as_they_were_left(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """However the words about them fall into transactions."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        rng = random.Random(7)
+        for _ in range(300):
+            recipient = rng.randrange(5)
+            store.link(recipient, is_linked=False)
+            for _ in range(rng.randrange(3)):
+                await asyncio.sleep(0)
+            store.link(recipient, is_linked=True)
+            for _ in range(rng.randrange(20)):
+                await asyncio.sleep(0)
+        store.link(4, is_linked=False)
+        await quiet(store)
+        rows = await store._db.fetch("SELECT recipient FROM link ORDER BY recipient")
+        assert [row[0] for row in rows] == [0, 1, 2, 3]
+
+    run(closing(story()))
+
+
+def test_a_link_that_could_not_be_said_is_said_after_a_beat(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """Words are not lost with a connection; of two about one recipient the newer counts."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        await store.beat()
+        store.link(1, is_linked=True)
+        await quiet(store)
+        store._db._hot.terminate()  # nobody gets through
+        for recipient, is_linked in ((1, False), (2, True), (3, True)):
+            store.link(recipient, is_linked=is_linked)
+        await quiet(store)
+        store.link(3, is_linked=False)
+        store._db._hot = await store._db._pool(1, {})
+        await store.beat()
+        await quiet(store)
+        rows = await store._db.fetch("SELECT recipient FROM link")
+        assert [row[0] for row in rows] == [2]
+
+    run(closing(story()))
+
+
+async def quiet(store: PostgresStore) -> None:
+    """Return when a node has said what it had to say."""
+    while store._tasks:
+        await asyncio.sleep(0)
 
 
 async def until(store: PostgresStore, sql: str, wanted: int, *values: object) -> None:

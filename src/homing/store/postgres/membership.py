@@ -119,6 +119,7 @@ class PostgresNode(PostgresTalk):
             logger().warning(LogEvent.TERM_LOST, before=before_epoch, epoch=self._epoch)
             _call(self._lost)
             self._bereave()
+        self._say_links_soon()
         if not await self._hear(beat.registry_version):
             _call(self._lost)
         if not self._witness.has_vouched:

@@ -38,6 +38,8 @@ class PostgresTalk(PostgresRegistry):
         self._living: Mapping[int, Collection[str]] = {}
         """The roles of all nodes, as last seen."""
         self._linked: dict[int, bool] = {}
+        """What is still to be said of them."""
+        self._is_saying = False
         self._handovers = Handovers(self._tell_role, self._takers, self._look_soon)
         self._hearers: list[HearHint] = []
         self._lost: list[Callable[[], None]] = []
@@ -87,9 +89,8 @@ class PostgresTalk(PostgresRegistry):
 
     def link(self, recipient: int, *, is_linked: bool) -> None:
         """See `port.Hints.link`."""
-        if not self._linked:
-            self._spawn(self._say_links())
         self._linked[recipient] = is_linked
+        self._say_links_soon()
 
     def _learn(self, known: Known) -> None:
         before, self._known = self._known, known
@@ -122,6 +123,10 @@ class PostgresTalk(PostgresRegistry):
         # Links said to a server that crashed since are forgotten there; repeating them is harmless.
         links = sorted(self._online) if isinstance(self._online, Iterable) else []
         await ear.execute(_NODES["link"], links, self._epoch)
+        # That somebody left meanwhile may have been said before this.
+        left = {recipient: False for recipient in links if recipient not in self._online}
+        self._linked = left | self._linked
+        self._say_links_soon()
         return links
 
     def _hinted(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -188,9 +193,28 @@ class PostgresTalk(PostgresRegistry):
         with contextlib.suppress(HomingError):
             await self._db.write(lambda c: c.fetch(_NODES["hint"], said.recipients, said.words, self._epoch))
 
+    def _say_links_soon(self) -> None:
+        """Say what is still to be said, one after the other: who says two things at once does not know which comes last."""
+        if self._linked and not self._is_saying:
+            self._is_saying = True
+            self._spawn(self._say_links())
+
     async def _say_links(self) -> None:
-        await asyncio.sleep(0)  # those that come in this turn of the loop go together
-        said, self._linked = self._linked, {}
+        try:
+            await asyncio.sleep(0)  # those that come in this turn of the loop go together
+            while self._linked:
+                said, self._linked = self._linked, {}
+                try:
+                    await self._say_of(said)
+                except BaseException:
+                    self._linked = said | self._linked  # what is newer counts
+                    raise
+        except HomingError:
+            pass  # it is said after the next beat
+        finally:
+            self._is_saying = False
+
+    async def _say_of(self, said: Mapping[int, bool]) -> None:
         here = sorted(recipient for recipient, is_linked in said.items() if is_linked)
         gone = sorted(recipient for recipient, is_linked in said.items() if not is_linked)
 
@@ -198,11 +222,10 @@ class PostgresTalk(PostgresRegistry):
             await connection.execute(_NODES["link"], here, self._epoch)
             await connection.execute(_NODES["unlink"], gone, self._epoch)
 
-        with contextlib.suppress(HomingError):
-            await self._db.write(work)
-            # What another node stored since they were linked here and before it could know may have gone without a hint.
-            if here and len(self._known.live) > 1:
-                self._tell_hint(here, [])
+        await self._db.write(work)
+        # What another node stored since they were linked here and before it could know may have gone without a hint.
+        if here and len(self._known.live) > 1:
+            self._tell_hint(here, [])
 
     async def _fetchval(self, sql: str) -> Any:
         return (await self._db.fetch(sql))[0][0]
