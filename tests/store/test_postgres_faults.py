@@ -20,6 +20,7 @@ from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, dispatch_key
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Settle, Verdict
 from homing.store.postgres import archive, archive_feed
+from homing.store.postgres.standing import forgotten
 from homing.store.views import FeedPage, MessageQuery
 
 pytestmark = needs_postgres
@@ -102,6 +103,40 @@ def test_a_connection_cut_at_commit_leaves_nothing_undone(
             await settle(store, settled(work.key, work.endpoint, 1))
             assert await store.held_lanes((b"", 0), 9) == []
             assert [item.seq for item in await store.inbox(town.ann, 0, 9)] == [1]
+            await store.close()
+
+    run(closing(story()))
+
+
+def test_a_copy_that_lacks_what_came_after_an_unknown_commit_has_forgotten_it(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """Each try to commit has a number of its own: one that was stored unheard does not stand for the one after it."""
+
+    async def story() -> None:
+        wire = Wire()
+        async with wire.to(database) as address:
+            store = await node(address, clock=clock)
+            town = await build_town(store)
+            await post(store, town.app, "Ann")
+            last = "SELECT number FROM meta WHERE name = 'commits:' || $1::bigint"
+            before = (await store._db.fetch(last, store.epoch))[0][0]
+            wire.cut = "after"
+            with pytest.raises(CommitUnknown):
+                await post(store, town.app, "Ann")
+            wire.cut = None
+            while (unheard := (await store._db.fetch(last, store.epoch))[0][0]) == before:
+                await asyncio.sleep(0)
+            await post(store, town.app, "Ann")
+            memory = store._memory()
+            assert memory is not None
+            copy = await asyncpg.connect(database)
+            assert await forgotten(copy, memory) is None
+            await copy.execute(
+                "UPDATE meta SET number = $1 WHERE name = $2", unheard, f"commits:{store.epoch}"
+            )
+            assert await forgotten(copy, memory) is not None
+            await copy.close()
             await store.close()
 
     run(closing(story()))

@@ -115,12 +115,15 @@ class PostgresStore(PostgresNode, PostgresArchive):
         """See `port.Ledger.commit`."""
         self._trust_term()
 
-        async def work(connection: Any) -> Committed:
+        async def work(connection: Any) -> tuple[Committed, int, int]:
+            # Each try has a number that no other had, as one of unknown outcome may be stored.
+            self._numbered += 1
+            epoch, number = self._epoch, self._numbered
             transaction = Transaction(
                 connection,
                 batch,
                 self.now_ms(),
-                self._epoch,
+                epoch,
                 self._positions,
                 self._online,
                 self._roles,
@@ -128,11 +131,10 @@ class PostgresStore(PostgresNode, PostgresArchive):
             )
             committed = await transaction.commit()
             self._trust_term()
-            return committed
+            return committed, epoch, number
 
-        epoch, number = self._epoch, self._commits + 1
         try:
-            committed = await self._db.write(work)
+            committed, epoch, number = await self._db.write(work)
         except CommitUnknown:
             self._is_in_doubt = True
             self._doubt()
@@ -140,7 +142,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         except asyncpg.CheckViolationError:
             # No partition for these ids: the clock ran ahead of the upkeep, or was set.
             await self._db.write(lambda c: partitions.make(c, self.now_ms()))
-            committed = await self._db.write(work)
+            committed, epoch, number = await self._db.write(work)
         if self._epoch == epoch:
             self._commits = max(self._commits, number)
         self._hint(committed)

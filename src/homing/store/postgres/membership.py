@@ -55,6 +55,8 @@ class PostgresNode(PostgresTalk):
         self._started_at = datetime.fromtimestamp(0, UTC)
         self._commits = 0
         """The number of this epoch's last commit that was answered."""
+        self._numbered = 0
+        """How many numbers were given to its tries to commit, whatever became of them."""
         self._positions = Positions(0)
         self._renewed_at_s = 0.0
         self._look_again_at_s: float | None = None
@@ -195,7 +197,7 @@ class PostgresNode(PostgresTalk):
             self._look_again_at_s = began_s + self._terms.alive_ms / 1000
         self._epoch, self._living = epoch, {**others, epoch: self._roles}
         self._learn(Known.of(epoch, self._living, newest))
-        self._started_at, self._commits = started_at, 0
+        self._started_at, self._commits, self._numbered = started_at, 0, 0
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s
         if self._ear is not None:
