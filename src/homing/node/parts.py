@@ -100,6 +100,11 @@ class Parts:
     async def start(self, lost: Callable[[], None]) -> None:
         """Take up what the process before left, and begin; ``lost`` is called when the node's term has ended."""
         store, telling, channels = self._store, self.telling, self.channels
+        # First of all, for the store's heart beats already: whatever is held from here on may be lost.
+        store.on_lost(lost)
+        if self.gateway is not None:
+            store.on_hint(self.gateway.on_hint)
+            store.on_rewound(self.gateway.rewound)
         if telling is not None:
             store.watch(telling.directory.changed)
             await telling.directory.load()
@@ -120,10 +125,6 @@ class Parts:
         if channels is not None:
             await channels.start()
         self.upkeep.start()
-        store.on_lost(lost)
-        if self.gateway is not None:
-            store.on_hint(self.gateway.on_hint)
-            store.on_rewound(self.gateway.rewound)
 
     def is_quiet(self) -> bool:
         """Say whether nothing is under way anywhere and nothing is due."""
