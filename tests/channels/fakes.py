@@ -40,7 +40,7 @@ class House:
         self.notes: list[tuple[str, str | None]] = []
         self.sms: dict[tuple[str, str], bytes] = {}
         self.retired: list[tuple[str, str]] = []
-        self.queries = 0
+        self.queries = self.looks = 0
         self.fail_records: list[HomingError] = []
         self.sink: Callable[[Batch, Committed], None] | None = None
         self._batch = Batch()
@@ -95,6 +95,12 @@ class House:
         for place, (tries, _, detail) in due:
             self.commands[place] = (tries, None, detail)
         return [CommandWork(DispatchKey(key), kind, v[0], v[2]) for (key, kind), v in due]
+
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        self.looks += 1
+        await asyncio.sleep(0)
+        found = sorted((k, v) for k, v in self.commands.items() if v[1] is None and k > after)[:limit]
+        return [CommandWork(DispatchKey(key), kind, v[0], v[2]) for (key, kind), v in found]
 
     async def outlook(self) -> Outlook:
         return Outlook(

@@ -127,6 +127,9 @@ class FakeLedger:
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         return []
 
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        return []
+
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
         pass
 

@@ -1,5 +1,6 @@
 """The ledger's promises about commands: their claims and tries, fallbacks that order them, on every store."""
 
+import pytest
 from tests.store.conftest import OpenStore, Run, WithStore
 from tests.store.fakes import NOON_MS, StillClock, add_app, add_user, happen, login
 from tests.store.ledger import post
@@ -9,6 +10,8 @@ from homing.model import CommandKind, FallbackSettings, message_of
 from homing.store.batch import Batch, CommandDone, CommandWork, Note, Occurrence
 from homing.store.changes import SetPushToken
 from homing.store.port import Store
+from homing.store.postgres import claims as postgres_claims
+from homing.store.sqlite import claims
 
 SMS_APP = {"fallback": FallbackSettings(mode="sms", on_undelivered_seconds=10)}
 
@@ -56,6 +59,41 @@ def test_the_longest_due_commands_are_claimed_first(with_store: WithStore, clock
         clock.ms += 3
         assert [work.key for work in await store.claim_commands(2)] == [keys[1], keys[2]]
         assert [work.key for work in await store.claim_commands(2)] == [keys[0]]
+
+    with_store(story)
+
+
+def test_held_commands_are_walked_in_key_order(
+    with_store: WithStore, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page after (key, kind), however few are looked at in one go: all that is ours, as it is; nothing that waits."""
+    monkeypatch.setattr(claims, "STRETCH", 3)
+    monkeypatch.setattr(postgres_claims, "_STRIDE", 2)
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await _with_phone(store, "Ann", app.id)
+        keys = [await post(store, app.id, "Ann") for _ in range(9)]
+        wait = [CommandDone(key, CommandKind.PUSH, NOON_MS + 9, '{"why":"busy"}') for key in keys[1:8]]
+        await store.commit(Batch(commands_done=wait))
+        clock.ms += 10_000
+        await store.commit(Batch(occurrences=[Occurrence(keys[0], Clock())]))
+        await store.claim_commands(1)
+        found: list[CommandWork] = []
+        after: tuple[bytes, int] = (b"", 0)
+        while works := await store.held_commands(after, 2):
+            assert len(works) <= 2
+            found += works
+            after = (works[-1].key, works[-1].kind)
+        (claimed,) = [work for work in found if work.tries]
+        assert claimed == CommandWork(claimed.key, CommandKind.PUSH, 1, '{"why":"busy"}')
+        assert {(work.key, work.kind) for work in found} == {
+            (keys[0], CommandKind.PUSH), (keys[0], CommandKind.SMS), (keys[8], CommandKind.PUSH),
+            (claimed.key, CommandKind.PUSH),
+        }  # fmt: skip
+        assert found == sorted(found, key=lambda work: (work.key, work.kind))
+        await store.commit(Batch(commands_done=[CommandDone(work.key, work.kind) for work in found]))
+        assert await store.held_commands((b"", 0), 9) == []
 
     with_store(story)
 

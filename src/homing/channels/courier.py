@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from homing.channels.held import Held, messages_of
 from homing.channels.ports import ChannelsFor, Commands, Counts, Devices, Jobs, Recorder, Uncounted
 from homing.channels.pushing import Pusher
 from homing.channels.receipts import Receipts
@@ -64,6 +65,7 @@ class ChannelCourier:
         self._pusher = Pusher(recorder, devices, clock, channels_for, rng, counts)
         self._texter = Texter(recorder, clock, channels_for, rng, when_unknown, counts)
         self._receipts = Receipts(recorder, jobs, clock, counts)
+        self._held = Held(commands, self._queue)
         self._backlog: deque[CommandWork] = deque()
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,6 +90,8 @@ class ChannelCourier:
         if self._is_closed:
             return
         self._expect(committed.next_command_ms)
+        # First what is done with: a command of this very commit may be a new one for the same.
+        self._held.ended(batch.commands_done)
         for done in batch.commands_done:
             self._expect(done.retry_at_ms)
         if committed.commands:
@@ -99,7 +103,13 @@ class ChannelCourier:
 
     def lost(self) -> None:
         """Hear that what waits here may be others' by now (plug this into `Ownership.on_lost`)."""
+        self._held.drop(self._backlog)
         self._backlog.clear()
+
+    def on_unknown(self, batch: Batch) -> None:
+        """Hear that a batch may be on disk (plug this into `Engine.on_unknown`): what it ordered is looked for."""
+        if not self._is_closed and (messages := messages_of(batch)):
+            self._spawn(self._look_for(messages))
 
     def on_work(self, due_ms: int) -> None:
         """Hear that a command falls due then that nobody owns (plug this into `Handovers.on_command`)."""
@@ -142,6 +152,10 @@ class ChannelCourier:
             await asyncio.wait(self._tasks, timeout=max(left_s, 0.1))
 
     def _take(self, works: Sequence[CommandWork]) -> None:
+        """Do these, but for those that are held: their outcome is still on its way to the store."""
+        self._queue(self._held.take(works))
+
+    def _queue(self, works: Sequence[CommandWork]) -> None:
         room = max(0, MAX_BACKLOG - len(self._backlog))
         self._backlog.extend(works[:room])
         if len(works) > room:
@@ -205,7 +219,7 @@ class ChannelCourier:
         def again() -> None:
             self._in_flight -= len(works)
             if not self._is_closed:
-                self._take(works)
+                self._queue(works)
 
         asyncio.get_running_loop().call_later(_AFTER_FAILURE_S, again)
 
@@ -266,13 +280,25 @@ class ChannelCourier:
         return next_ms
 
     async def _sweep(self) -> None:
-        """Look into the store now and then for a command nobody told us of."""
+        """Look into the store now and then for a command nobody told us of, or that nobody knows is ours."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             try:
                 self._expect((await self._commands.outlook()).next_command_ms)
+                await self._held.sweep()
             except HomingError as error:
                 logger().warning(LogEvent.STORE_FAILED, error=str(error))
+
+    async def _look_for(self, messages: frozenset[bytes]) -> None:
+        """Ask until the store answers; real time, because the store is real."""
+        while not self._is_closed:
+            try:
+                await self._held.look_for(messages)
+            except HomingError as error:
+                logger().warning(LogEvent.STORE_FAILED, error=str(error))
+                await asyncio.sleep(_AFTER_FAILURE_S)
+            else:
+                return
 
     def _spawn(self, doing: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(doing))

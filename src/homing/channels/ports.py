@@ -40,6 +40,10 @@ class Commands(Protocol):
         """Take due commands nobody holds."""
         ...
 
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        """Read what this node owns, in order after (key, kind)."""
+        ...
+
     async def outlook(self) -> Outlook:
         """When the next one falls due."""
         ...

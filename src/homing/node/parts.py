@@ -94,6 +94,7 @@ class Parts:
         engine.on_committed.append(self._committed)
         if self.channels is not None:
             engine.on_committed.append(self.channels.committed)
+            engine.on_unknown.append(self.channels.on_unknown)
         if self.api is not None and not opened.is_shared:
             engine.on_committed.append(self.api.on_committed)
 

@@ -146,6 +146,10 @@ class Ledger(Protocol):
         """Take up to ``limit`` commands that are due and owned by nobody alive, the longest due first."""
         ...
 
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        """Read up to ``limit`` commands that this node's epoch owns, in order after (key, kind), as `held_lanes` does."""
+        ...
+
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
         """Give lanes back to the store, due at once, without spending a try."""
         ...

@@ -36,6 +36,11 @@ _NODES: Final = load("postgres", "nodes")
 class PostgresStore(PostgresNode, PostgresArchive):
     """All ports on one database, shared with other nodes; made by `open`."""
 
+    _unknown = 0
+    """How many commits had no answer."""
+    _resolved = 0
+    """How many of those left nothing that is not sure to stay."""
+
     @classmethod
     async def open(
         cls,
@@ -61,7 +66,6 @@ class PostgresStore(PostgresNode, PostgresArchive):
         await database.open()
         store = cls(database, online, terms, name or socket.gethostname(), roles, is_heir=name is not None)
         store._feed_lag_ms = feed_lag_ms
-        store._is_in_doubt = False
         store.schema = SCHEMA
         try:
             await database.look(store._measure)
@@ -136,7 +140,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         try:
             committed, epoch, number = await self._db.write(work)
         except CommitUnknown:
-            self._is_in_doubt = True
+            self._unknown += 1
             self._doubt()
             raise
         except asyncpg.CheckViolationError:
@@ -174,12 +178,23 @@ class PostgresStore(PostgresNode, PostgresArchive):
 
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.held_lanes`; what a commit of unknown outcome left is only acted on when it is sure to stay."""
-        if self._is_in_doubt:
-            await self._db.settle_doubts()
-            self._is_in_doubt = False
+        await self._resolve()
         return await claims.walk(
             after, lambda place: self._db.look(lambda c: claims.held_lanes(c, place, limit, self._epoch))
         )
+
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        """See `port.Ledger.held_commands`; likewise."""
+        await self._resolve()
+        return await claims.walk(
+            after, lambda place: self._db.look(lambda c: claims.held_commands(c, place, limit, self._epoch))
+        )
+
+    async def _resolve(self) -> None:
+        """Wait until all that commits of unknown outcome left is sure to stay."""
+        if (unknown := self._unknown) > self._resolved:
+            await self._db.settle_doubts()
+            self._resolved = max(self._resolved, unknown)
 
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""

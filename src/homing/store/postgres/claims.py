@@ -5,7 +5,7 @@ What is taken is locked with SKIP LOCKED, so that nodes that claim at once share
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, LiteralString, TypeVar
 
 from homing.model import (
     CommandKind,
@@ -21,13 +21,16 @@ from homing.store.port import Claimed
 from homing.store.postgres.nodes import Known
 from homing.store.sql import load
 
+T = TypeVar("T")
+
 _SQL: Final = load("postgres", "claims")
 _NEARBY: Final = 64
 """How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
 _STRIDE: Final = 10_000
-"""How many lanes one transaction of a walk looks at."""
+"""How many lanes, or commands, one transaction of a walk looks at."""
 Place = tuple[bytes, int]
-Stride = tuple[list[LaneWork], Place | None]
+"""Where a walk stands: (key, endpoint) along the lanes, (key, kind) along the commands."""
+Stride = tuple[list[T], Place | None]
 """What was found, and where to go on; None at the end."""
 _END: Final = (b"\xff" * 21, 2**63 - 1)
 _Row = tuple[bytes, int, int, int, int]
@@ -103,7 +106,9 @@ def _by_due(row: Any) -> tuple[int, bytes]:
     return row[5], row[0]
 
 
-async def adopt_lanes(connection: Any, after: Place, limit: int, epoch: int, known: Known) -> Stride:
+async def adopt_lanes(
+    connection: Any, after: Place, limit: int, epoch: int, known: Known
+) -> Stride[LaneWork]:
     """See `port.Ledger.adopt_lanes`; one stride of the walk."""
     edge = await _edge(connection, after)
     found = await connection.fetch(
@@ -113,7 +118,7 @@ async def adopt_lanes(connection: Any, after: Place, limit: int, epoch: int, kno
     return await works(connection, rows), (rows[-1][0], rows[-1][1]) if rows else edge
 
 
-async def held_lanes(connection: Any, after: Place, limit: int, epoch: int) -> Stride:
+async def held_lanes(connection: Any, after: Place, limit: int, epoch: int) -> Stride[LaneWork]:
     """See `port.Ledger.held_lanes`; one stride of the walk."""
     edge = await _edge(connection, after)
     found = await connection.fetch(_SQL["held_lanes"], *after, limit, epoch, *(edge or _END))
@@ -121,7 +126,14 @@ async def held_lanes(connection: Any, after: Place, limit: int, epoch: int) -> S
     return await works(connection, rows), (rows[-1][0], rows[-1][1]) if rows else edge
 
 
-async def walk(after: Place, stride: Callable[[Place], Awaitable[Stride]]) -> list[LaneWork]:
+async def held_commands(connection: Any, after: Place, limit: int, epoch: int) -> Stride[CommandWork]:
+    """See `port.Ledger.held_commands`; one stride of the walk."""
+    edge = await _edge(connection, after, "command_edge")
+    rows = await connection.fetch(_SQL["held_commands"], *after, limit, epoch, *(edge or _END))
+    return [_command(row) for row in rows], (rows[-1][0], rows[-1][1]) if rows else edge
+
+
+async def walk(after: Place, stride: Callable[[Place], Awaitable[Stride[T]]]) -> list[T]:
     """Stride on until something is found, or the end is reached."""
     place: Place | None = after
     while place is not None:
@@ -131,9 +143,9 @@ async def walk(after: Place, stride: Callable[[Place], Awaitable[Stride]]) -> li
     return []
 
 
-async def _edge(connection: Any, after: Place) -> Place | None:
+async def _edge(connection: Any, after: Place, name: LiteralString = "walk_edge") -> Place | None:
     """Return where a stride ends; None when the table's end is nearer."""
-    row = await connection.fetchrow(_SQL["walk_edge"], *after, _STRIDE)
+    row = await connection.fetchrow(_SQL[name], *after, _STRIDE)
     return None if row is None else (row[0], row[1])
 
 
@@ -151,8 +163,11 @@ async def claim_commands(
         orphans = await connection.fetch(_SQL["adopt_commands"], wanted, epoch, known.newest, known.live)
         has_orphans = len(orphans) == wanted
         rows += orphans
-    works = [CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3]) for row in rows]
-    return works, has_orphans
+    return [_command(row) for row in rows], has_orphans
+
+
+def _command(row: Any) -> CommandWork:
+    return CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3])
 
 
 async def release(connection: Any, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:

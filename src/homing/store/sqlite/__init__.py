@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import apsw
 
@@ -19,6 +20,8 @@ from homing.store.sqlite.registry import SqliteRegistry
 from homing.store.sqlite.schema import SCHEMA, bring, get, put
 
 __all__ = ["SCHEMA", "SqliteStore"]
+
+T = TypeVar("T")
 
 
 class SqliteStore(SqliteRegistry, SqliteArchive):
@@ -112,6 +115,12 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
             after, lambda at: self._db.read(lambda c: claims.held_lanes(c, at, limit, self._epoch))
         )
 
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        """See `port.Ledger.held_commands`."""
+        return await _walk(
+            after, lambda at: self._db.read(lambda c: claims.held_commands(c, at, limit, self._epoch))
+        )
+
     async def claim_commands(self, limit: int) -> list[CommandWork]:
         """See `port.Ledger.claim_commands`."""
         works, self._has_orphans = await self._db.write(
@@ -184,11 +193,11 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
 
 
 async def _walk(
-    after: claims.Place, stretch: Callable[[claims.Place], Awaitable[claims.Stretch]]
-) -> list[LaneWork]:
-    """Go on, stretch by stretch, until something is found or all lanes were looked at."""
+    after: claims.Place, stretch: Callable[[claims.Place], Awaitable[claims.Stretch[T]]]
+) -> list[T]:
+    """Go on, stretch by stretch, until something is found or all were looked at."""
     place: claims.Place | None = after
-    works: list[LaneWork] = []
+    works: list[T] = []
     while place is not None and not works:
         works, place = await stretch(place)
     return works

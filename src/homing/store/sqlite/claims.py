@@ -6,7 +6,7 @@ Runs on the writer's thread where it takes something, on the reader's where it o
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, LiteralString, NamedTuple
+from typing import Any, Final, Generic, LiteralString, NamedTuple, TypeVar
 
 import apsw
 
@@ -24,10 +24,12 @@ from homing.store.port import Claimed
 from homing.store.sql import load
 from homing.store.sqlite.rows import fetch
 
+T = TypeVar("T")
+
 _SQL: Final = load("sqlite", "claims")
 _Row = tuple[bytes, int, int, int, int]
 Place = tuple[bytes, int]
-"""(key, endpoint): where a walk along all lanes stands."""
+"""Where a walk stands: (key, endpoint) along all lanes, (key, kind) along all commands."""
 STRETCH: Final = 10_000
 """So many lanes are looked at in one go, 2 to 3 ms: what a walk seeks may be few among a million that wait."""
 _BEYOND_ALL: Final = (b"\xff" * 21, 0)
@@ -36,10 +38,10 @@ _NEARBY: Final = 64
 """How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
 
 
-class Stretch(NamedTuple):
-    """What a part of a walk found, and where it goes on; None at the end of all lanes."""
+class Stretch(NamedTuple, Generic[T]):
+    """What a part of a walk found, and where it goes on; None at the end."""
 
-    works: list[LaneWork]
+    works: list[T]
     ends_at: Place | None
 
 
@@ -128,25 +130,36 @@ def _next_due(connection: apsw.Connection, endpoint: int) -> int | None:
     return following[0][0] if following else None
 
 
-def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch:
+def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[LaneWork]:
     """See `port.Ledger.adopt_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "orphan_lanes", after, limit, epoch)
     connection.executemany(_SQL["hold_lane"], [(row[0], row[1], epoch) for row in rows])
     return Stretch(works(connection, rows), ends_at)
 
 
-def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch:
+def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[LaneWork]:
     """See `port.Ledger.held_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "held_lanes", after, limit, epoch)
     return Stretch(works(connection, rows), ends_at)
 
 
+def held_commands(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[CommandWork]:
+    """See `port.Ledger.held_commands`, of one stretch."""
+    rows, ends_at = _along(connection, "held_commands", after, limit, epoch, "command_stretch_end")
+    return Stretch([_command(row) for row in rows], ends_at)
+
+
 def _along(
-    connection: apsw.Connection, name: LiteralString, after: Place, limit: int, epoch: int
-) -> tuple[list[_Row], Place | None]:
-    """Look at no more than a stretch of all lanes, however few of them are wanted."""
-    end = connection.execute(_SQL["stretch_end"], (*after, STRETCH - 1)).fetchone()
-    rows: list[_Row] = fetch(connection, _SQL[name], (*after, *(end or _BEYOND_ALL), epoch, limit))
+    connection: apsw.Connection,
+    name: LiteralString,
+    after: Place,
+    limit: int,
+    epoch: int,
+    stretch_end: LiteralString = "stretch_end",
+) -> tuple[list[Any], Place | None]:
+    """Look at no more than a stretch of all there are, however few of them are wanted."""
+    end = connection.execute(_SQL[stretch_end], (*after, STRETCH - 1)).fetchone()
+    rows = fetch(connection, _SQL[name], (*after, *(end or _BEYOND_ALL), epoch, limit))
     if len(rows) == limit:
         return rows, rows[-1][:2]
     return rows, end
@@ -166,10 +179,12 @@ def claim_commands(
         has_orphans = len(orphans) == wanted
         rows += orphans
     connection.executemany(_SQL["hold_command"], [(key, kind, epoch) for key, kind, _t, _d in rows])
-    works = [
-        CommandWork(DispatchKey(key), CommandKind(kind), tries, detail) for key, kind, tries, detail in rows
-    ]
-    return works, has_orphans
+    return [_command(row) for row in rows], has_orphans
+
+
+def _command(row: tuple[bytes, int, int, str | None]) -> CommandWork:
+    key, kind, tries, detail = row
+    return CommandWork(DispatchKey(key), CommandKind(kind), tries, detail)
 
 
 def release(connection: apsw.Connection, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:

@@ -87,6 +87,15 @@ UPDATE command AS c SET owner = $2 FROM taken
 WHERE c.key = ANY(ARRAY[taken.key]) AND c.kind = taken.kind
 RETURNING c.key, c.kind, c.tries, c.detail;
 
+-- name: command_edge
+-- As walk_edge.
+SELECT key, kind FROM command WHERE (key, kind) > ($1::bytea, $2::bigint) ORDER BY key, kind OFFSET $3 LIMIT 1;
+
+-- name: held_commands
+SELECT key, kind, tries, detail FROM command
+WHERE (key, kind) > ($1::bytea, $2::bigint) AND (key, kind) <= ($5::bytea, $6::bigint)
+  AND due IS NULL AND owner = $4 ORDER BY key, kind LIMIT $3;
+
 -- name: due_timers
 -- Each of those that tell callbacks rings its share of the dispatches; what nobody rang for 5 s is everybody's.
 -- $3 are they, $4 which of them asks: -1 for one that has no share.

@@ -67,6 +67,15 @@ SELECT key, kind, tries, detail FROM command INDEXED BY command_due WHERE due <=
 -- A look at every command, which is why it is asked until there are none, and never again.
 SELECT key, kind, tries, detail FROM command WHERE due IS NULL AND owner <> ? LIMIT ?;
 
+-- name: command_stretch_end
+-- As stretch_end, along the commands.
+SELECT key, kind FROM command WHERE (key, kind) > (?, ?) ORDER BY key, kind LIMIT 1 OFFSET ?;
+
+-- name: held_commands
+SELECT key, kind, tries, detail FROM command
+WHERE (key, kind) > (?, ?) AND (key, kind) <= (?, ?) AND due IS NULL AND owner = ?
+ORDER BY key, kind LIMIT ?;
+
 -- name: hold_command
 UPDATE command SET due = NULL, owner = ?3 WHERE key = ?1 AND kind = ?2;
 
