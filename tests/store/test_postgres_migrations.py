@@ -126,6 +126,7 @@ def test_hot_tables_of_an_older_store_have_their_settings(
         await left_by_the_first_release(database)
         clock.ms += 9 * WEEK_MS
         store = await node(database, clock=clock)
+        await store.upkeep()
         sql_ = "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND relname LIKE $1"
         found = await store._db.fetch(sql_, f"{table}w%" if table.endswith("_") else table)
         assert len(found) == (6 if table.endswith("_") else 1)

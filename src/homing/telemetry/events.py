@@ -70,6 +70,8 @@ class LogEvent(StrEnum):
     """Messages whose time was over are gone."""
     RETENTION_KEPT = "retention.kept"
     """Messages whose time was over stay: something pending points at them."""
+    UPKEEP_PUT_OFF = "upkeep.put_off"
+    """Others were in the way of what keeps the tables in order; it is tried again in an hour."""
     JOB_ENDED = "job.ended"
 
     REQUEST_REFUSED = "request.refused"

@@ -180,6 +180,8 @@ class Database:
             return await work(connection)
         except (*_DOWN, asyncpg.LockNotAvailableError) as error:
             raise Unavailable(f"the database cannot be used: {error}") from error
+        except asyncpg.InterfaceError as error:
+            raise _blamed(error) from error
         finally:
             connection.terminate()
 

@@ -1,7 +1,7 @@
 """This node's life among the others: its term and its heart.
 
 Everything periodic is one task, the heart: it renews the term, buries who is dead, catches up with changes of
-configuration whose notification was lost, and once an hour keeps the tables in order.
+configuration whose notification was lost, and once an hour has the tables kept in order, beside it.
 """
 
 import asyncio
@@ -138,7 +138,7 @@ class PostgresNode(PostgresTalk):
                 self.trouble = None
                 if real_s() >= upkeep_at_s:
                     upkeep_at_s = real_s() + _MAINTENANCE_S
-                    await self.upkeep()
+                    self._spawn(self._keep_up())
             except HomingError as error:
                 self.trouble = str(error)
                 logger().error(LogEvent.TERM_LATE, error=str(error))
@@ -178,10 +178,20 @@ class PostgresNode(PostgresTalk):
 
     async def upkeep(self) -> None:
         """Make partitions ahead, forget changes that everyone has heard of, look how large the database is."""
-        await self._db.write(lambda c: partitions.make_ahead(c, self._db.clock.now_ms()))
+        if not await self._db.alone(lambda c: partitions.make_ahead(c, self._db.clock.now_ms())):
+            logger().warning(LogEvent.UPKEEP_PUT_OFF, what="partitions")
         await self._db.write(lambda c: c.execute(_NODES["drop_old_changes"]))
         await self._db.write(lambda c: c.execute(_NODES["drop_old_commits"]))
         self._size_bytes = await self._fetchval(_META["size"])
+
+    async def _keep_up(self) -> None:
+        """Do it beside the heart: no beat waits for what is in its way."""
+        try:
+            await self.upkeep()
+        except HomingError as error:
+            logger().warning(LogEvent.UPKEEP_PUT_OFF, error=str(error))
+        except Exception:  # noqa: BLE001 - the next one comes in an hour
+            logger().exception(LogEvent.NODE_FAILED)
 
     async def _register(self) -> None:
         began_s = real_s()

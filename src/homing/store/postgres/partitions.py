@@ -31,22 +31,34 @@ def bound(week: int) -> bytes:
     return (week * WEEK_MS).to_bytes(6, "big")
 
 
-async def make(connection: Any, now_ms: int) -> int:
-    """Make those that are missing from this week to `AHEAD` weeks on; return how many were."""
+async def make(connection: Any, now_ms: int, ahead: int = AHEAD) -> int:
+    """Make those that are missing from this week to some weeks on; return how many were."""
     week = now_ms // WEEK_MS
     made = 0
-    if not await connection.fetch(_SQL["all"]):
+    there = {row[0] for row in await connection.fetch(_SQL["all"])}
+    if not there:
         # What has an id from before the store was made: clocks of nodes differ a little.
         made += await connection.fetchval(_SQL["make"], FIRST, None, bound(week))
-    for ahead in range(week, week + AHEAD + 1):
-        made += await connection.fetchval(_SQL["make"], f"w{ahead}", bound(ahead), bound(ahead + 1))
+    for one in range(week, week + ahead + 1):
+        if f"w{one}" not in there:
+            made += await connection.fetchval(_SQL["make"], f"w{one}", bound(one), bound(one + 1))
     return made
 
 
-async def make_ahead(connection: Any, now_ms: int) -> int:
-    """Do as `make` while nobody needs them yet: whoever is in the way goes first."""
+async def make_due(connection: Any, now_ms: int) -> int:
+    """Do as `make`, in a store that has some only for now: the others have time until somebody's upkeep."""
+    is_new = not await connection.fetch(_SQL["all"])
+    return await make(connection, now_ms, AHEAD if is_new else 0)
+
+
+async def make_ahead(connection: Any, now_ms: int) -> bool:
+    """Do as `make` on a connection of its own while nobody needs them yet; False where others were in the way."""
     await connection.execute(_SQL["patience"])
-    return await make(connection, now_ms)
+    try:
+        await make(connection, now_ms)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return False
+    return True
 
 
 async def droppable(connection: Any, before_ms: int) -> list[Week]:

@@ -43,7 +43,7 @@ async def bring(connection: Any, key_id: str, now_ms: int) -> str:
             "the store's secrets are sealed under another key: check [security] master_key_file"
         )
     await _step(connection, schema, SCHEMA)
-    await partitions.make(connection, now_ms)
+    await partitions.make_due(connection, now_ms)
     return str(await connection.fetchval(_META["words"], "store_id"))
 
 

@@ -17,5 +17,6 @@ SELECT substr(c.relname, 9) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = 
 WHERE i.inhparent = 'message'::regclass ORDER BY 1;
 
 -- name: patience
--- Making one waits for running transactions, and everything else waits behind it: not for long.
-SET LOCAL lock_timeout = '300ms';
+-- Making one waits for whoever changes or vacuums the table itself, and the next of them behind it: not for long. For as
+-- long as the session lives.
+SET lock_timeout = '300ms';

@@ -24,13 +24,18 @@ BEGIN
   END;
 END $$;
 
+CREATE FUNCTION in_weeks() RETURNS TEXT[] LANGUAGE sql IMMUTABLE AS $$
+-- The tables that lie in weeks, in the order in which everybody locks them: a commit, too.
+SELECT ARRAY['message', 'dispatch', 'event', 'history', 'attempt', 'settled'];
+$$;
+
 CREATE FUNCTION drop_week(suffix TEXT, high BYTEA, now_ms BIGINT, patience TEXT) RETURNS TEXT LANGUAGE plpgsql AS $$
 -- Everything of the messages below a bound, which is the upper one of a week: "dropped"; or what keeps it, in one word
 -- (see points_below); or "busy", or "gone". Everybody waits while this one waits for its locks, so not for long.
 -- Whoever opens a lane, a command or a timer has read the dispatch before, in the same transaction: with the tables
--- locked, all that are to come are here to be seen. The locks come in the order in which a commit takes them.
+-- locked, all that are to come are here to be seen.
 DECLARE
-  parents CONSTANT TEXT[] := ARRAY['message', 'dispatch', 'event', 'history', 'attempt', 'settled'];
+  parents CONSTANT TEXT[] := in_weeks();
   low_ms CONSTANT BIGINT := ('x' || encode(substr(high, 1, 6), 'hex'))::bit(48)::bigint;
   old TEXT;
   parent TEXT;
@@ -83,6 +88,7 @@ ALTER TABLE meta SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_thre
 
 CREATE OR REPLACE FUNCTION make_partition(suffix TEXT, low BYTEA, high BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 -- One partition of each table with these bounds; a NULL low takes everything older. False if it is there already.
+-- Each is made beside its table and attached: whoever reads or writes meanwhile is in nobody's way.
 DECLARE
   parent TEXT;
   settings TEXT;
@@ -91,14 +97,16 @@ BEGIN
   IF to_regclass('message_' || suffix) IS NOT NULL THEN
     RETURN FALSE;
   END IF;
-  FOREACH parent IN ARRAY ARRAY['message', 'dispatch', 'event', 'history', 'settled', 'attempt'] LOOP
+  FOREACH parent IN ARRAY in_weeks() LOOP
     settings := CASE parent
       -- Updated twice in a life, soon: with room for both beside the row, no index is touched, and no vacuum waited for.
       WHEN 'dispatch' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
       WHEN 'settled' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
       ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
-    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%L) WITH (%s)',
-      parent || '_' || suffix, parent, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high, settings);
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE) WITH (%s)',
+      parent || '_' || suffix, parent, settings);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%L)',
+      parent, parent || '_' || suffix, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high);
   END LOOP;
   RETURN TRUE;
 END $$;
