@@ -5,8 +5,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from homing.config import KEYS, LATER, ROLES, Loaded, Role, Secret, Settings, load
+from homing.config.address import without_login
 from homing.config.load import _shown as hidden
 from homing.errors import ConfigError
 
@@ -193,6 +196,7 @@ def test_a_postgresql_needs_a_master_key_that_was_chosen(url: str) -> None:
     "url",
     [
         "mysql://u:secret@h/x",
+        "postgresql:/u:/secret@h/x",
         "homing.db",
         "sqlite:///",
         "sqlite:///:memory:",
@@ -313,6 +317,38 @@ def test_what_is_shown_hides_secrets() -> None:
     shown = Loaded(msgspec.structs.replace(settings, server=server), {}).options()
     assert "hunter2" not in repr(shown)
     assert "hunter2" not in str(hidden(Secret("hunter2")))
+
+
+PRINTABLE = st.characters(min_codepoint=0x20, exclude_categories=("C", "Zl", "Zp"))
+
+
+@given(
+    st.text(PRINTABLE, max_size=6), st.text(PRINTABLE, max_size=6), st.sampled_from(("", "?a=b", "/x@y?a=b"))
+)
+@example("p@", "", "")
+@example("", "#x", "")
+@example("", "://@", "?password=s3cr3t")
+@example("?password=", "@", "")
+def test_no_piece_of_a_password_is_shown(left: str, right: str, more: str) -> None:
+    """Whatever stands in it, at a place where none should be too, or in an address that is spelled wrongly."""
+    password = f"{left}s3cr3t{right}"
+    for address in (
+        f"postgresql://homing:{password}@db.example/homing{more}",
+        f"postgresql:homing:{password}@db.example/homing{more}",
+        f"postgresql://db.example/homing?user=homing&password={password}",
+    ):
+        assert "s3cr3t" not in without_login(address)
+        assert "s3cr3t" not in without_login(address, "[hidden]")
+        assert "s3cr3t" not in str(hidden(address)) or "://" not in address
+
+
+def test_an_address_is_shown_without_its_login() -> None:
+    """What is left says where the database is; a path of the embedded store is shown as it is."""
+    address = "postgresql://homing:p@ss-w0rd@a:1,b/homing?target_session_attrs=primary"
+    assert without_login(address) == "postgresql://a:1,b/homing"
+    assert hidden(address) == "postgresql://[hidden]@a:1,b/homing?[hidden]"
+    assert hidden("postgresql://a/homing") == "postgresql://a/homing"
+    assert hidden("sqlite:////home/a@b/homing.db") == "sqlite:////home/a@b/homing.db"
 
 
 @pytest.mark.parametrize("days", [1, 13])

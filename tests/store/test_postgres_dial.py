@@ -2,10 +2,14 @@
 
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.postgres.address import dsn, free_port
 from tests.postgres.link import How
 from tests.postgres.proxy import COMMIT_ASKED, Proxy, asked
@@ -15,6 +19,7 @@ from tests.store.fakes import StillClock
 
 from homing.errors import CommitUnknown, ConfigError, Unavailable
 from homing.store.postgres import dial
+from homing.store.postgres.beside import beside
 from homing.store.postgres.database import Database
 from homing.store.postgres.dial import Dialer, Place, places_of
 
@@ -69,6 +74,47 @@ def test_an_address_that_cannot_work_is_refused(address: str) -> None:
     """A node needs a server that takes writes, at a port."""
     with pytest.raises(ConfigError, match=r"store\.url"):
         places_of(address)
+
+
+PRINTABLE = st.characters(min_codepoint=0x20, exclude_categories=("C", "Zl", "Zp"))
+
+
+@given(st.text(PRINTABLE, max_size=6), st.text(PRINTABLE, max_size=6))
+@example("", "#x")
+@example("", "/")
+@example("", "?x")
+@example("p@", "")
+@example("[", "")
+@example("[", "]")
+@example("\uff23\uff0f", "")
+@example("1/", "@2")
+def test_no_piece_of_a_password_is_told_of_an_address(left: str, right: str) -> None:
+    """Spelled as %XX any password does; as it is, it may be refused, in words and a trace without it."""
+    password = f"{left}s3cr3t{right}"
+    assert places_of(f"postgresql://homing:{quote(password, safe='')}@db/homing") == [Place("db", 5432)]
+    try:
+        found = places_of(f"postgresql://homing:{password}@db/homing")
+    except ConfigError as error:
+        assert "s3cr3t" not in "".join(traceback.format_exception(error))
+    else:
+        assert found == [Place("db", 5432)]
+
+
+@pytest.mark.parametrize("more", ["?password=a&s3cr3t", "?s3cr3t"])
+def test_what_the_library_says_of_an_address_is_not_told(more: str, run: Run) -> None:
+    """It would quote what it cannot read; both kinds of connections refuse it in words of ours."""
+
+    async def story() -> None:
+        address = f"postgresql://homing@127.0.0.1:{free_port()}/x{more}"
+        with pytest.raises(ConfigError) as caught:
+            await Dialer(address).connect({})
+        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+        with pytest.raises(ConfigError) as caught:
+            async with beside(address):
+                pass
+        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+    run(story())
 
 
 def test_a_dead_and_a_silent_server_are_passed_over(

@@ -1,6 +1,5 @@
 """What the verbs that work on a PostgreSQL beside its nodes have in common: their loop, and how its faults are told."""
 
-import re
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -13,7 +12,9 @@ POSTGRESQL: Final = ("postgresql://", "postgres://")
 
 def without_password(dsn: str) -> str:
     """Return the address of a database without who logs in, and how."""
-    return re.sub(r"(://)[^/@]*@", r"\1", dsn).partition("?")[0]
+    from homing.config.address import without_login
+
+    return without_login(dsn)
 
 
 def needs_asyncpg() -> None:

@@ -11,10 +11,12 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from homing.config.address import without_login
 from homing.config.settings import ALL, KEYS, LATER, MESSAGES_DAYS, ROLES, SQLITE, Secret, Security, Settings
 from homing.errors import ConfigError
 
 _PREFIX: Final = "HOMING_"
+_HIDDEN: Final = "[hidden]"
 
 Origin = Literal["default", "file", "environment", "flag"]
 
@@ -49,9 +51,9 @@ def _value(settings: Settings, name: str) -> object:
 
 
 def _shown(value: object) -> object:
-    if isinstance(value, str):
-        return re.sub(r"(://)[^/@\s]*@", r"\1[hidden]@", value)
-    return "[hidden]" if isinstance(value, Secret) else value
+    if isinstance(value, str) and "://" in value:
+        return without_login(value, _HIDDEN)
+    return _HIDDEN if isinstance(value, Secret) else value
 
 
 def load(
@@ -212,7 +214,7 @@ def _judge_store(settings: Settings) -> None:
     path = settings.store.path()
     if not url.startswith(SQLITE) or Path(path).name in {"", ".."} or any(sign in path for sign in "?#:\0"):
         raise ConfigError(
-            f"store.url: {_shown(url)!r} is not like sqlite:///DIR/homing.db or postgresql://USER@HOST/DATABASE"
+            f"store.url: {without_login(url, _HIDDEN)!r} is not like sqlite:///DIR/homing.db or postgresql://USER@HOST/DATABASE"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from homing.errors import Unavailable
-from homing.store.postgres.dial import FAILURES, places_of
+from homing.store.postgres.dial import FAILURES, places_of, readable
 
 _CONNECT_S: Final = 10.0
 _SETTINGS: Final = {
@@ -55,9 +55,10 @@ async def _connect(dsn: str, settings: dict[str, str]) -> Any:
     for place in places_of(dsn):
         where: dict[str, Any] = {"host": place.host, "port": place.port} if place.host else {}
         try:
-            return await asyncpg.connect(
-                dsn, **where, timeout=_CONNECT_S, server_settings=settings, target_session_attrs="primary"
-            )
+            with readable():
+                return await asyncpg.connect(
+                    dsn, **where, timeout=_CONNECT_S, server_settings=settings, target_session_attrs="primary"
+                )
         except FAILURES as error:
             told.append(f"{place}: {error or type(error).__name__}")
     raise Unavailable(f"the database cannot be reached: {'; '.join(told)}")

@@ -7,13 +7,16 @@ other, without a limit for each, and ends at the first that answers with an erro
 
 import asyncio
 import random
+import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 
+from homing.config.address import UNREADABLE, is_readable
 from homing.errors import ConfigError, Unavailable
 
 Settings = Mapping[str, str]
@@ -34,6 +37,7 @@ DIAL_S: Final = 4.0
 _HEAD_START_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _TAKE_WRITES: Final = frozenset({"read-write", "primary", "any"})
 # A machine that dies says nothing: the kernel asks after it, and counts what it does not acknowledge.
 _SOCKET_OPTIONS: Final = (
@@ -159,10 +163,11 @@ class Dialer:
         if place.host:
             where = {"host": place.host, "port": place.port}
         # Sessions that only look say so themselves, and "read-write" would refuse them.
-        connection: Connection = await asyncpg.connect(
-            self._dsn, **where, timeout=DIAL_S, command_timeout=ANSWER_S, server_settings=dict(settings),
-            connection_class=Connection, target_session_attrs="primary",
-        )  # fmt: skip
+        with readable():
+            connection: Connection = await asyncpg.connect(
+                self._dsn, **where, timeout=DIAL_S, command_timeout=ANSWER_S, server_settings=dict(settings),
+                connection_class=Connection, target_session_attrs="primary",
+            )  # fmt: skip
         try:
             connection.heed_silence()
             connection.server = await _ask_who(connection)
@@ -189,9 +194,26 @@ class Dialer:
             self.server = now
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Tell in words of ours what a library has against an address: its own may hold a piece of the password."""
+    try:
+        yield
+    except asyncpg.ClientConfigurationError:
+        raise  # about an option of the address, which it has read
+    except ValueError:
+        raise ConfigError(UNREADABLE) from None
+
+
 def places_of(dsn: str) -> list[Place]:
-    """Return the servers that an address names; raises `ConfigError` where it asks for one that takes no writes."""
-    parts = urlsplit(dsn)
+    """Return the servers that an address names; raises `ConfigError` where it asks for one that takes no writes.
+
+    No piece of the address is told but its servers, and they only where it is certain that they are none of a password.
+    """
+    with readable():
+        parts = urlsplit(dsn)
+    if not is_readable(dsn):
+        raise ConfigError(UNREADABLE)
     query = dict(parse_qsl(parts.query))
     wanted = query.get("target_session_attrs", "read-write")
     if wanted not in _TAKE_WRITES:
@@ -202,8 +224,8 @@ def places_of(dsn: str) -> list[Place]:
     for number, spec in enumerate(hosts.split(",")):
         host, port = _split(unquote(spec))
         shared = ports[number] if number < len(ports) else ports[-1]
-        if not (port or shared or "5432").isdigit():
-            raise ConfigError(f"store.url: {port or shared} is no port")
+        if not _PORT.fullmatch(port or shared or "5432"):
+            raise ConfigError(f"store.url: the port of a server is no number. {UNREADABLE}")
         found.append(Place(host, int(port or shared or 5432) if host else None))
     return list(dict.fromkeys(found))
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import msgspec
 
+from homing.config.address import UNREADABLE, is_readable
 from homing.errors import Unavailable
 from homing.model import Endpoint
 from homing.store.nouns import to_endpoint
@@ -22,10 +23,6 @@ _CLAIMS: Final = load("postgres", "claims")
 _REGISTRY: Final = load("postgres", "registry")
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 10.0
-_UNREADABLE: Final = (
-    "store.url cannot be read as an address: special characters of a password must stand as %XX in it"
-)
-"""In place of the library's own words, which may hold a piece of the password."""
 _LOOKS: Final = 3
 """How often it is looked whether two sessions are given one and the same process."""
 
@@ -74,6 +71,8 @@ class Sight(msgspec.Struct, frozen=True):
 
 async def see(dsn: str, schema: int, most_dead: int) -> Sight:
     """Look at the database of an address; raises `Unavailable` in words for its operator."""
+    if not is_readable(dsn):
+        raise Unavailable(UNREADABLE)
     try:
         one = await _connect(dsn)
         try:
@@ -81,7 +80,7 @@ async def see(dsn: str, schema: int, most_dead: int) -> Sight:
         finally:
             one.terminate()
     except (asyncpg.ClientConfigurationError, ValueError) as error:
-        raise Unavailable(_UNREADABLE) from error
+        raise Unavailable(UNREADABLE) from error
     except TimeoutError as error:
         raise Unavailable("no answer in time") from error
     except asyncpg.InternalClientError as error:
