@@ -1,5 +1,7 @@
 """A database that an earlier release left is opened, migrated, and goes on with what it held."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 from tests.store.conftest import Run, needs_postgres
@@ -9,12 +11,22 @@ from tests.store.steps import closing, node
 from homing.errors import SchemaTooNew
 from homing.model import dispatch_key
 from homing.store import sql
-from homing.store.postgres import SCHEMA, partitions
+from homing.store.postgres import SCHEMA, partitions, schema
+from homing.store.postgres.database import _HOT
+from homing.store.postgres.dial import ANSWER_S
 from homing.store.postgres.partitions import WEEK_MS
 
 pytestmark = needs_postgres
 
 _META = sql.load("postgres", "meta")
+DAY_S = 24 * 3_600
+NOTE_LIMITS = """
+CREATE TABLE noted(words TEXT);
+CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO noted VALUES (current_setting('statement_timeout')); END $$;
+CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION note();
+"""
+"""Have the database write down under which limit each index is made."""
 
 
 async def left_by_the_first_release(database: str) -> bytes:
@@ -93,6 +105,43 @@ def test_a_migration_that_is_cut_off_leaves_the_database_as_it_was(
         assert (await node(database, clock=clock)).schema == SCHEMA
 
     run(closing(story()))
+
+
+class Patient(asyncpg.Connection):  # type: ignore[misc] # the library has no types of its own
+    """A connection that remembers how long it was to wait for what takes long."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.waited_s: list[float | None] = []
+
+    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> Any:
+        if "CREATE INDEX dead_key" in query:
+            self.waited_s.append(timeout)
+        return await super().execute(query, *values, timeout=timeout)
+
+
+def test_a_step_through_large_tables_has_no_limit(database: str, run: Run) -> None:
+    """An index of millions of rows takes longer than any statement of a node may: neither side gives it up, then all is as before."""
+
+    async def story() -> None:
+        await left_by_the_first_release(database)
+        connection = await asyncpg.connect(
+            database, server_settings=_HOT, command_timeout=ANSWER_S, connection_class=Patient
+        )
+        try:
+            await connection.execute(NOTE_LIMITS)
+            async with connection.transaction():
+                await schema.bring(connection, "", NOON_MS)
+                assert await connection.fetchval("SHOW statement_timeout") == "9s"
+            noted = await connection.fetch("SELECT DISTINCT words FROM noted")
+            assert [row[0] for row in noted] == ["0"]
+            [waited_s] = connection.waited_s
+            assert waited_s is not None
+            assert waited_s >= DAY_S
+        finally:
+            connection.terminate()
+
+    run(story())
 
 
 def test_a_newer_schema_is_refused_with_both_versions(database: str, clock: StillClock, run: Run) -> None:

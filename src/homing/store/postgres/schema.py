@@ -12,6 +12,8 @@ from homing.store.sql import load
 SCHEMA: Final = 2
 MOVING: Final = "moving"
 """Name in ``meta`` under which a copy that is not finished says what it is of (`homing migrate --to`)."""
+_LONGEST_S: Final = 7 * 24 * 3_600.0
+"""No step takes so long; without a limit of its own each has the connection's."""
 _META: Final = load("postgres", "meta")
 _NODES: Final = load("postgres", "nodes")
 _SQL: Final = load("postgres", "schema")
@@ -88,6 +90,12 @@ async def _size(connection: Any, table: str) -> tuple[int, int]:
 
 
 async def _step(connection: Any, have: int, wanted: int) -> None:
-    for step in pending("postgres", have, wanted):
-        await connection.execute(statement("postgres", step.number))
+    """Take the steps, however long the tables make them: one that was cut off would begin anew each time, and never end."""
+    steps = pending("postgres", have, wanted)
+    if not steps:
+        return
+    await connection.execute(_SQL["lift_limit"])
+    for step in steps:
+        await connection.execute(statement("postgres", step.number), timeout=_LONGEST_S)
         await connection.execute(_META["put_number"], "schema", step.number)
+    await connection.execute(_SQL["limit_again"])

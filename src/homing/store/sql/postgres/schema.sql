@@ -41,3 +41,10 @@ SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = current_sch
 -- name: set_sequence
 -- Have it go on behind a number; 0: begin.
 SELECT setval($1::text::regclass, greatest($2::bigint, 1), $2::bigint > 0);
+
+-- name: lift_limit
+-- For what goes through whole tables, until the transaction ends at the latest.
+SET LOCAL statement_timeout = 0;
+
+-- name: limit_again
+SET LOCAL statement_timeout TO DEFAULT;
