@@ -9,15 +9,14 @@ from tests.channels.fakes import House, ScriptedCarrier, ScriptedPush, device
 from tests.channels.town import town
 
 from homing.channels import courier as courier_module
-from homing.channels.held import Held, messages_of
 from homing.channels.push import PushOutcome, PushRequest, PushVerdict
 from homing.channels.retry import push_delay_ms, sms_delay_ms
-from homing.channels.sms import SmsAnswer, SmsReceipt, SmsRequest, SmsSubmitted, SmsUnanswered
+from homing.channels.sms import SmsReceipt, SmsRequest, SmsUnanswered
 from homing.errors import Unavailable
-from homing.lifecycle.dispatch import Received, SmsOutcome
-from homing.model import Body, CommandKind, DispatchKey, dispatch_key, message_of
+from homing.lifecycle.dispatch import SmsOutcome
+from homing.model import CommandKind
 from homing.simulator.clock import VirtualClock
-from homing.store.batch import Accept, Batch, CommandDone, CommandWork, Committed, Occurrence, Outlook
+from homing.store.batch import CommandWork, Outlook
 from homing.store.changes import Change
 from homing.store.port import Applied
 from homing.store.views import PushJob
@@ -238,169 +237,6 @@ def test_the_sweep_finds_a_command_nobody_told_of(run: Run, monkeypatch: pytest.
                 await is_asked.wait()
 
     monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
-    run(story())
-
-
-class Hides(House):
-    """A house that stores a command and tells nobody: its commit's outcome is unknown."""
-
-    def hidden(self) -> DispatchKey:
-        sink, self.sink = self.sink, lambda _batch, _committed: None
-        key = self.message(device("a"))
-        self.sink = sink
-        return key
-
-
-def test_a_command_of_a_commit_of_unknown_outcome_is_looked_for(run: Run) -> None:
-    """Stored after all and told to nobody: it is found at once, by what the batch was about; another message's is not."""
-
-    async def story() -> None:
-        house, service = Hides(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house) as it:
-            accepted, happened, other = [house.hidden() for _ in range(3)]
-            accept = Accept(message_of(accepted), 1, None, Body("hello"), ())
-            it.courier.on_unknown(Batch(accepts=[accept], occurrences=[Occurrence(happened, Received())]))
-            await it.after()
-            assert sorted(job.key for job in service.asked) == [accepted, happened]
-            assert list(house.commands) == [(other, CommandKind.PUSH)]
-
-    run(story())
-
-
-def test_a_store_that_does_not_answer_is_asked_again_for_what_it_may_hold(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The look after a commit of unknown outcome does not end with the first failure."""
-
-    class Deaf(Hides):
-        async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
-            if not self.looks:
-                self.looks += 1
-                raise Unavailable
-            return await super().held_commands(after, limit)
-
-    async def story() -> None:
-        house, service = Deaf(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house) as it:
-            key = house.hidden()
-            it.courier.on_unknown(Batch(occurrences=[Occurrence(key, Received())]))
-            await it.after()
-            assert [job.key for job in service.asked] == [key]
-
-    monkeypatch.setattr(courier_module, "_AFTER_FAILURE_S", 0.001)
-    run(story())
-
-
-def test_the_sweep_finds_a_command_that_is_ours_and_that_nobody_here_holds(run: Run) -> None:
-    """Seen twice as ours and not held it was forgotten, as after a claim of unknown outcome; once is no proof."""
-
-    async def story() -> None:
-        house, service = Hides(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house) as it:
-            key = house.hidden()
-            await it.courier._held.sweep()
-            await it.after()
-            assert not service.asked
-            await it.courier._held.sweep()
-            await it.after()
-            assert [job.key for job in service.asked] == [key]
-            assert not house.commands
-
-    run(story())
-
-
-def test_the_courier_sweeps_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was forgotten is found though nobody asks."""
-
-    async def story() -> None:
-        house, service = Hides(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house):
-            house.hidden()
-            async with asyncio.timeout(5):
-                while house.commands:
-                    await asyncio.sleep(0.001)
-            assert len(service.asked) == 1
-
-    monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
-    run(story())
-
-
-def test_what_is_under_way_here_is_not_missing(run: Run) -> None:
-    """An SMS that hangs at its carrier is not sent again, however often the store says that it is ours."""
-
-    async def story() -> None:
-        hang = asyncio.Event()
-
-        class Hangs(ScriptedCarrier):
-            async def submit(self, sms: SmsRequest) -> SmsAnswer:
-                self.asked.append(sms)
-                await hang.wait()
-                return SmsSubmitted(("id1",))
-
-        carrier = Hangs()
-        async with town(carrier=carrier) as it:
-            key = it.house.message(fallback_s=60)
-            it.clock.jump_to(it.clock.now_ms() + 60_000)
-            async with asyncio.timeout(5):
-                while not carrier.asked:
-                    await asyncio.sleep(0)
-            it.clock.jump_to(it.clock.now_ms() + 60_000)
-            unknown = Batch(occurrences=[Occurrence(key, Received())])
-            for _ in range(3):
-                await it.courier._held.sweep()
-                await it.courier._held.look_for(messages_of(unknown))
-                it.courier.committed(Batch(), Committed(0, commands=[CommandWork(key, CommandKind.SMS)]))
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert len(carrier.asked) == 1
-            hang.set()
-            await it.after()
-            assert len(carrier.asked) == 1
-            assert not it.house.commands
-
-    run(story())
-
-
-def test_what_ended_while_the_store_was_asked_is_not_done_again(run: Run) -> None:
-    """The answer of a look may be older than the outcome that is on disk by then."""
-
-    async def story() -> None:
-        house = House(VirtualClock())
-        given: list[CommandWork] = []
-        key = dispatch_key(bytes(16), 0)
-        work = CommandWork(key, CommandKind.SMS)
-
-        class Late(House):
-            async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
-                if after[0]:
-                    return []
-                held.ended([CommandDone(key, CommandKind.SMS)])
-                return [work]
-
-        held = Held(Late(house.clock), given.extend)
-        assert held.take([work]) == [work]
-        for _ in range(2):
-            await held.sweep()
-            await held.look_for(frozenset([message_of(key)]))
-        assert not given
-        assert held.take([work]) == [work]
-
-    run(story())
-
-
-def test_what_is_lost_before_it_was_begun_may_be_taken_again(run: Run) -> None:
-    """After a term that ran out the node claims what it had dropped, if nobody else did."""
-
-    async def story() -> None:
-        house, service = Hides(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house) as it:
-            key = house.hidden()
-            it.courier._backlog.extend(it.courier._held.take([CommandWork(key, CommandKind.PUSH)]))
-            it.courier.lost()
-            await it.courier._held.look_for(frozenset([message_of(key)]))
-            await it.after()
-            assert [job.key for job in service.asked] == [key]
-
     run(story())
 
 
