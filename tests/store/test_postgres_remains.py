@@ -1,5 +1,6 @@
 """What a deleted endpoint leaves on PostgreSQL: gone for everybody at once, deleted by steps, whoever dies in between."""
 
+import asyncio
 import os
 import time
 from typing import Any, Final
@@ -9,6 +10,7 @@ from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import Town, build_town, post, settle, settled
 from tests.store.steps import closing, node
+from tests.store.test_postgres_weeks import session
 
 from homing.errors import NotFound
 from homing.store.batch import Verdict
@@ -20,6 +22,7 @@ from homing.store.registry import endpoints
 
 pytestmark = needs_postgres
 
+BLOCKED: Final = "SELECT pid FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
 LANES: Final = 50_000 if os.environ.get("HOMING_CHAOS") == "full" else 500
 FILL: Final = """
 INSERT INTO lane(key, endpoint, pending, due, owner)
@@ -113,5 +116,59 @@ def test_another_node_ends_what_one_that_died_began(database: str, clock: StillC
             0,
             0,
         ]
+
+    run(closing(story()))
+
+
+async def delete(store: PostgresStore, town: Town) -> None:
+    """Delete an endpoint, and leave the sweep to the test."""
+    change = DeleteEndpoint(town.app, town.endpoint.uid)
+    await store._db.write(lambda c: hold(c, endpoints.delete_endpoint(change, store.now_ms())))
+
+
+def test_what_is_given_up_while_another_node_is_at_the_lanes_goes(
+    database: str, clock: StillClock, run: Run
+) -> None:
+    """A second node leaves the endpoint's dead letters until its lanes are gone: there may be more of them until then."""
+
+    async def story() -> None:
+        first, second = await node(database, clock=clock), await node(database, clock=clock)
+        town = await build_town(first)
+        key = await post(first, town.app, "nobody", at_ms=clock.ms + 1_000)
+        await owe(first, town.endpoint.id, 50)
+        await delete(first, town)
+
+        async def walk(connection: Any) -> None:
+            assert await remains.sweep(connection, 20)
+            await second.sweep()
+
+        await first._db.write(walk)
+        await settle(first, settled(key, town.endpoint.id, 1, Verdict.DEAD, reason="gave_up"))
+        assert await left(first, "dead", town.endpoint.id) == 1
+        await first.sweep()
+        for table in ("lane", "dead", "doomed"):
+            assert await left(first, table, town.endpoint.id) == 0
+
+    run(closing(story()))
+
+
+def test_a_dead_letter_that_somebody_has_locked_goes_too(database: str, clock: StillClock, run: Run) -> None:
+    """The sweep waits for whoever has it, instead of taking what it cannot have for the end."""
+
+    async def story() -> None:
+        store = await node(database, clock=clock)
+        town = await build_town(store)
+        await given_up(store, town)
+        async with session(database) as other:
+            await other.execute("BEGIN")
+            await other.execute("SELECT 1 FROM dead FOR UPDATE")
+            await delete(store, town)
+            sweeping = asyncio.ensure_future(store.sweep())
+            while not (sweeping.done() or await other.fetch(BLOCKED)):
+                await asyncio.sleep(0)
+            await other.execute("ROLLBACK")
+            await sweeping
+        for table in ("dead", "doomed"):
+            assert await left(store, table, town.endpoint.id) == 0
 
     run(closing(story()))
