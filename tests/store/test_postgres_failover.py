@@ -1,7 +1,7 @@
 """A standby is promoted under the nodes: one that has everything, and one that had fallen behind (ADR 0010)."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import asyncpg
 import pytest
@@ -172,6 +172,63 @@ def test_who_has_just_started_cannot_vouch_for_a_promoted_server(
         second = await node(address(pair, database), clock=StillClock())
         third = await node(address(pair, database), clock=StillClock())
         assert before != second.store_id == third.store_id
+
+    run(closing(story()))
+
+
+async def another_takes_over(store: PostgresStore, dsn: str, forgets: str) -> dial.Server:
+    """Have the server be another one to a node than the one it used, and lack what one statement takes; return who it is."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(forgets)
+    await connection.close()
+    dialer = store._db.dialer
+    assert dialer.server is not None
+    there, dialer.server = dialer.server, dialer.server._replace(started_at="before")
+    return there
+
+
+@pytest.mark.parametrize("name", ["registry", "epoch", "commits:"])
+def test_nothing_passes_to_a_server_that_has_forgotten_before_the_node_has_begun_anew(
+    postgres: Server, fresh_database: str, run: Run, name: str
+) -> None:
+    """No read, change or release, however often it is tried; the server after that one is examined as well."""
+    dsn = postgres.dsn(fresh_database)
+    forgets = f"UPDATE meta SET number = number - 1 WHERE name ^@ '{name}'"
+
+    async def refused(store: PostgresStore, town: Town, key: bytes) -> None:
+        uses: list[Callable[[], Awaitable[object]]] = [
+            lambda: seqs(store, town),
+            lambda: add_endpoint(store, town.app),
+            lambda: store.release([(key, town.endpoint.id)]),
+            lambda: store.held_lanes((b"", 0), 9),
+            lambda: post(store, town.app, "Ann"),
+            store.catch_up,
+        ]
+        for use in (*uses, *uses):
+            store._db.dialer._again_at_s = 0.0  # also when the dialer would try again
+            with pytest.raises(Unavailable):
+                await use()
+        store._db.dialer._again_at_s = float("inf")  # others who fail keep nobody from beginning anew
+
+    async def story() -> None:
+        store = await node(dsn, clock=StillClock())
+        town = await build_town(store)
+        key = await post(store, town.app, "Ann")
+        for taken in range(2):
+            before = store.epoch
+            if taken:
+                await post(store, town.app, "Ann")
+            there = await another_takes_over(store, dsn, forgets)
+            await refused(store, town, key)
+            assert store._db.dialer.server != there
+            await store.beat()
+            assert store._db.dialer.server == there
+            assert store.epoch > before
+            assert len(await seqs(store, town)) == taken + 1
+            assert await store.held_lanes((b"", 0), 9) == []
+            assert (
+                await store.adopt_lanes((b"", 0), 9) == []
+            )  # what was held is the former epoch's, and was not released
 
     run(closing(story()))
 

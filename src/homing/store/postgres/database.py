@@ -24,6 +24,7 @@ T = TypeVar("T")
 Connection = Any
 """An `asyncpg.Connection`; the library's types do not reach through its pool."""
 Work = Callable[[Connection], Awaitable[T]]
+Lend = Callable[[], contextlib.AbstractAsyncContextManager[Connection]]
 
 NUL: Final = "\0"
 """The one character that PostgreSQL keeps in no text."""
@@ -129,9 +130,16 @@ class Database:
 
         What was begun is finished even if the caller is cancelled meanwhile.
         """
+        return await self._finish(work, lambda: self._connection(self._hot))
+
+    async def write_unexamined(self, work: Work[T]) -> T:
+        """The same on a connection of its own, which the dialer does not examine (`dial.Dialer.connect_unexamined`)."""
+        return await self._finish(work, self._unexamined)
+
+    async def _finish(self, work: Work[T], lend: Lend) -> T:
         if self._is_closed:
             raise Unavailable("the store is closed")
-        task = asyncio.ensure_future(self._transact(work))
+        task = asyncio.ensure_future(self._transact(work, lend))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
@@ -217,10 +225,18 @@ class Database:
                     raise
                 return
 
-    async def _transact(self, work: Work[T]) -> T:
+    @contextlib.asynccontextmanager
+    async def _unexamined(self) -> AsyncIterator[Connection]:
+        connection = await self.dialer.connect_unexamined(_HOT)
+        try:
+            yield connection
+        finally:
+            _terminate(connection)
+
+    async def _transact(self, work: Work[T], lend: Lend) -> T:
         for tried in range(_REPEATS):
             try:
-                async with self._connection(self._hot) as connection:
+                async with lend() as connection:
                     return await _once(connection, work)
             except _AGAIN as error:
                 if tried == _REPEATS - 1:

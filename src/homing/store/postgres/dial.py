@@ -87,6 +87,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # the library has no
 
 
 Examine = Callable[[Connection, Server], Awaitable[None]]
+LookAt = Callable[[Connection], Awaitable[None]]
 
 
 class Dialer:
@@ -106,13 +107,23 @@ class Dialer:
 
     async def connect(self, settings: Settings) -> Connection:
         """Return a connection to the server that takes writes; raises `Unavailable`, at once where all have just failed."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._again_at_s:
+        if asyncio.get_running_loop().time() < self._again_at_s:
             raise Unavailable(self._told)
+        return await self._dial(settings, self._look_at)
+
+    async def connect_unexamined(self, settings: Settings) -> Connection:
+        """Return a connection to the server that takes writes, whatever there is to be said against it.
+
+        For who makes it fit to be used, and then says so by setting `server`. That others have just failed is no hindrance.
+        """
+        return await self._dial(settings, self._refuse_former)
+
+    async def _dial(self, settings: Settings, look_at: LookAt) -> Connection:
+        loop = asyncio.get_running_loop()
         failures: dict[Place, str] = {}
         try:
             async with asyncio.timeout(DIAL_S):
-                connection = await self._first(settings, failures)
+                connection = await self._first(settings, look_at, failures)
         except TimeoutError:
             connection = None
         if connection is not None:
@@ -125,7 +136,9 @@ class Dialer:
         self._told = f"the database cannot be reached: {'; '.join(told)}"
         raise Unavailable(self._told)
 
-    async def _first(self, settings: Settings, failures: dict[Place, str]) -> Connection | None:
+    async def _first(
+        self, settings: Settings, look_at: LookAt, failures: dict[Place, str]
+    ) -> Connection | None:
         """Try each place, the next one as soon as the one before failed or had its head start; None: all have failed."""
         todo = list(self._places)
         trying: dict[asyncio.Task[Connection], Place] = {}
@@ -133,7 +146,7 @@ class Dialer:
             while todo or trying:
                 if todo:
                     place = todo.pop(0)
-                    trying[asyncio.ensure_future(self._try(place, settings))] = place
+                    trying[asyncio.ensure_future(self._try(place, settings, look_at))] = place
                 done, _ = await asyncio.wait(
                     trying,
                     timeout=_HEAD_START_S if todo else None,
@@ -158,7 +171,7 @@ class Dialer:
         """Begin with it the next time."""
         self._places = [place, *(other for other in self._places if other != place)]
 
-    async def _try(self, place: Place, settings: Settings) -> Connection:
+    async def _try(self, place: Place, settings: Settings, look_at: LookAt) -> Connection:
         where: dict[str, Any] = {}
         if place.host:
             where = {"host": place.host, "port": place.port}
@@ -171,7 +184,7 @@ class Dialer:
         try:
             connection.heed_silence()
             connection.server = await _ask_who(connection)
-            await self._look_at(connection)
+            await look_at(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -182,16 +195,19 @@ class Dialer:
         if connection.server == self.server:
             return
         async with self._examining:
-            now, before = connection.server, self.server
-            if now == before:
+            if connection.server == self.server:
                 return
-            if before is not None and (now.timeline or 0) < (before.timeline or 0):
-                raise Unavailable(
-                    f"a former primary: its timeline is {now.timeline}, the store's {before.timeline}"
-                )
+            await self._refuse_former(connection)
             if self.examine is not None:
-                await self.examine(connection, now)
-            self.server = now
+                await self.examine(connection, connection.server)
+            self.server = connection.server
+
+    async def _refuse_former(self, connection: Connection) -> None:
+        now, before = connection.server, self.server
+        if before is not None and (now.timeline or 0) < (before.timeline or 0):
+            raise Unavailable(
+                f"a former primary: its timeline is {now.timeline}, the store's {before.timeline}"
+            )
 
 
 @contextmanager

@@ -15,11 +15,11 @@ import asyncpg
 
 from homing.config.settings import ROLES
 from homing.errors import HomingError, Unavailable
-from homing.store.postgres import nodes, partitions
+from homing.store.postgres import dial, nodes, partitions
 from homing.store.postgres.database import Database, T, Work
-from homing.store.postgres.nodes import Known, Terms, real_s
+from homing.store.postgres.nodes import Known, Registered, Terms, real_s
 from homing.store.postgres.positions import Positions
-from homing.store.postgres.standing import Memory, Witness
+from homing.store.postgres.standing import Memory, Witness, rename
 from homing.store.postgres.store_clock import StoreClock
 from homing.store.postgres.talk import PostgresTalk
 from homing.store.sql import load
@@ -160,12 +160,19 @@ class PostgresNode(PostgresTalk):
 
         The epoch before is left to run out: nobody may take what it held while a try of it is still under way.
         """
-        why, before = self._witness.forgotten, self._epoch
-        self.store_id = await self._witness.rename(self.store_id)
-        await self._register()
+        why, before, began_s = self._witness.forgotten, self._epoch, real_s()
+
+        async def work(connection: dial.Connection) -> tuple[dial.Server, str, Registered, int]:
+            store_id = await rename(connection, self.store_id)
+            registered = await self._draw(connection)
+            heard = await connection.fetchval(_NODES["registry_version"])
+            return connection.server, store_id, registered, heard
+
+        # Nothing else passes to that server before all of this is on disk there, and known here.
+        server, self.store_id, registered, self._heard = await self._db.write_unexamined(work)
         self._own.clear()
-        self._heard = await self._fetchval(_NODES["registry_version"])
-        self._witness.forgotten = None
+        self._become(registered, began_s)
+        self._witness.begun_anew(server)
         logger().error(LogEvent.STORE_REWOUND, why=why, before=before, epoch=self._epoch)
         _call(self._lost)
         _call(self._rewound)
@@ -195,18 +202,25 @@ class PostgresNode(PostgresTalk):
 
     async def _register(self) -> None:
         began_s = real_s()
-        newest = self._known.newest
+        self._become(await self._db.write(self._draw), began_s)
+
+    async def _draw(self, connection: Any) -> Registered:
         # What this process was itself a moment ago may have a try under way: its term is left to run out.
         is_heir = self._is_heir and not self._epoch
-        epoch, started_at, others = await self._db.write(
-            lambda c: nodes.register(c, self._name, self._terms, self._roles, is_heir=is_heir, above=newest)
+        registered = await nodes.register(
+            connection, self._name, self._terms, self._roles, is_heir=is_heir, above=self._known.newest
         )
-        if others:
-            await self._db.fetch(_NODES["tell_joined"])
+        if registered.others:
+            await connection.execute(_NODES["tell_joined"])
+        return registered
+
+    def _become(self, registered: Registered, began_s: float) -> None:
+        """Be this epoch from now on."""
+        epoch, started_at, others = registered
         if self._is_heir:  # for what its predecessor had at its COMMIT when it ended
             self._look_again_at_s = began_s + self._terms.alive_ms / 1000
         self._epoch, self._living = epoch, {**others, epoch: self._roles}
-        self._learn(Known.of(epoch, self._living, newest))
+        self._learn(Known.of(epoch, self._living, self._known.newest))
         self._started_at, self._commits, self._numbered = started_at, 0, 0
         self._positions = Positions(epoch)
         self._renewed_at_s = began_s

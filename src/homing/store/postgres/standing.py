@@ -65,8 +65,10 @@ class Witness:
 
     async def examine(self, connection: Connection, server: Server) -> None:
         """Compare what the node remembers with what a server has (`dial.Dialer.examine`); raises `Unavailable`."""
+        if self.forgotten is not None:
+            raise Unavailable(f"this node has not begun anew yet: {self.forgotten}")
         memory = self._remember()
-        if memory is None or self.forgotten is not None:  # it is beginning anew, there
+        if memory is None:
             return
         if (told := await forgotten(connection, memory)) is not None:
             self.forgotten = told
@@ -79,19 +81,23 @@ class Witness:
 
     async def vouch(self) -> None:
         """Have the store note that at this timeline nothing was missing."""
-        server = self._db.dialer.server
-        if server is not None and server.timeline is not None:
-            timeline = server.timeline
-            await self._db.write(lambda c: c.execute(_META["put_number"], "timeline", timeline))
+        await self._db.write(_note_timeline)
         self.has_vouched = True
 
-    async def rename(self, store_id: str) -> str:
-        """Give the store another id, if it still has this one, and return the one that it has then."""
+    def begun_anew(self, server: Server) -> None:
+        """Use a server from now on: what this node remembers is what is there."""
+        self._db.dialer.server = server
+        self.forgotten = None
+        self.has_vouched = True
 
-        async def work(connection: Any) -> str:
-            await connection.execute(_SQL["rename_store"], store_id, str(uuid_utils.uuid4()))
-            return str(await connection.fetchval(_META["words"], "store_id"))
 
-        renamed = await self._db.write(work)
-        await self.vouch()
-        return renamed
+async def rename(connection: Connection, store_id: str) -> str:
+    """Give the store another id, if it still has this one, vouch for its timeline, and return the id that it has then."""
+    await connection.execute(_SQL["rename_store"], store_id, str(uuid_utils.uuid4()))
+    await _note_timeline(connection)
+    return str(await connection.fetchval(_META["words"], "store_id"))
+
+
+async def _note_timeline(connection: Connection) -> None:
+    if connection.server.timeline is not None:
+        await connection.execute(_META["put_number"], "timeline", connection.server.timeline)
