@@ -100,6 +100,43 @@ class Together:
         return claimed
 
 
+class Faulty:
+    """A ledger whose first claims break in a way that no store means to."""
+
+    def __init__(self, ledger: Ledger, faults: int) -> None:
+        self._ledger = ledger
+        self.faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
+        """Break, or claim."""
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("a bug")
+        return await self._ledger.claim_lanes(endpoint, limit, chance)
+
+
+def test_a_claim_that_breaks_is_not_the_endpoints_last(
+    run: Run, log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged and asked again: what waits in the store is told."""
+    monkeypatch.setattr(leftovers, "AGAIN_S", 0.0)
+
+    async def story() -> None:
+        async with office(wrap=lambda ledger: Faulty(ledger, 2)) as place:
+            await place.add_endpoint()
+            place.sender.answer = script(Answer(500))
+            await place.send()
+            await place.quiet()
+            await place.push(5_000)
+            assert [seen.attempt for seen in place.sender.tries] == [1, 2]
+        assert "a bug" in log.getvalue()
+
+    run(story())
+
+
 def test_what_many_endpoints_claim_at_a_time_is_begun_at_a_time(run: Run) -> None:
     """Claims that the store answers together start their tries together, however many endpoints they are for."""
     endpoints = 30

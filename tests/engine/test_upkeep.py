@@ -1,8 +1,13 @@
 """Upkeep: rounds that go on until nothing is left, say what stayed, and leave what is in others' way for later."""
 
+import asyncio
 from typing import Any
 
+import pytest
+from tests.engine.fakes import until
+
 from homing.engine.upkeep import AGAIN, BUSY, STEP, Upkeep
+from homing.errors import Unavailable
 from homing.store.port import Dropped, Retention
 from homing.telemetry import LogEvent
 
@@ -70,3 +75,37 @@ def test_where_others_are_in_the_way_a_round_comes_back_and_then_gives_up(run: A
     one = upkeep(shelf)
     run(one.round())
     assert (len(shelf.asked), one.kept) == (AGAIN + 1, {(BUSY,): 4.0})
+
+
+class Broken(Shelf):
+    """A shelf that breaks at the first step, and at every cancellation."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(Dropped(0))
+        self.error: Exception | None = error
+
+    async def prune(self, retention: Retention, limit: int) -> int:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        try:
+            self.asked.append(limit)
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("broken off") from None
+        return 0
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a bug")])
+def test_a_round_that_breaks_is_told_and_is_not_the_last(run: Any, log: Any, error: Exception) -> None:
+    """The next one comes as if nothing had been; the end of it all is none for whoever ends it."""
+
+    async def story() -> None:
+        shelf = Broken(error)
+        one = Upkeep(shelf, Retention(1, 1, 1, None), every_s=0)
+        one.start()
+        await until(lambda: shelf.asked)
+        assert str(error) in log.getvalue()
+        await one.close()
+
+    run(story())

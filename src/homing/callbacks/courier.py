@@ -30,6 +30,7 @@ from homing.errors import HomingError
 from homing.store.batch import Attempt, Batch, Committed, Facts, LaneWork, Settle
 from homing.store.changes import Change, TouchEndpoints
 from homing.store.port import Ledger, Share
+from homing.telemetry import going_on
 
 _TOUCH_S: Final = 5.0
 _OURS_AGAIN_S: Final = 1.0
@@ -380,7 +381,7 @@ class Courier:
     async def _touch(self) -> None:
         while True:
             await asyncio.sleep(_TOUCH_S)
-            with contextlib.suppress(HomingError):
+            with going_on():
                 await self._apply_touches()
 
     async def _apply_touches(self) -> None:

@@ -10,7 +10,6 @@ from typing import Final
 from homing.callbacks.berth import Lane
 from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
-from homing.errors import HomingError
 from homing.telemetry import LogEvent, logger
 
 _AGAIN_S: Final = 1.0
@@ -61,8 +60,8 @@ class Doubts:
                 try:
                     await catch_up()
                     break
-                except HomingError as error:
-                    logger().error(LogEvent.STORE_FULL, error=str(error))
+                except Exception as error:  # noqa: BLE001 - lanes in doubt would wait for ever
+                    logger().error(LogEvent.STORE_FULL, error=repr(error))
                     await asyncio.sleep(_AGAIN_S)
             for lane in lanes:
                 lane.is_queued = False

@@ -3,7 +3,6 @@ that is no more, lanes whose hand-over was lost. It takes them into `Lanes`; it 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
@@ -16,7 +15,7 @@ from homing.errors import HomingError
 from homing.model import message_of
 from homing.store.batch import Batch, LaneWork
 from homing.store.port import Ledger
-from homing.telemetry import LogEvent, logger
+from homing.telemetry import LogEvent, going_on, logger
 
 T = TypeVar("T")
 
@@ -127,13 +126,14 @@ class Leftovers:
     async def _claim(self, berth: Berth, size: int) -> None:
         try:
             claimed = await self._ledger.claim_lanes(berth.endpoint, size)
+        except Exception as error:  # noqa: BLE001 - while a claim has no end, its endpoint is not claimed again
+            _complain(error)
+            await asyncio.sleep(AGAIN_S)
+            self._lanes.end_claim(berth, self._clock.now_ms())
+        else:
             self._lanes.end_claim(berth, claimed.next_due_ms)
             for work in claimed.lanes:
                 self._take(work)
-        except HomingError as error:
-            logger().error(LogEvent.STORE_FULL, error=str(error))
-            await asyncio.sleep(AGAIN_S)
-            self._lanes.end_claim(berth, self._clock.now_ms())
         finally:
             self._busy -= 1
         self._kick()
@@ -175,14 +175,14 @@ class Leftovers:
         while True:
             try:
                 return await ask()
-            except HomingError as error:
-                logger().error(LogEvent.STORE_FULL, error=str(error))
+            except Exception as error:  # noqa: BLE001 - who does not ask again leaves lanes to nobody
+                _complain(error)
                 await asyncio.sleep(AGAIN_S)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            with contextlib.suppress(HomingError):
+            with going_on():
                 await self.sweep()
 
     async def sweep(self) -> None:
@@ -205,7 +205,8 @@ class Leftovers:
             while messages:
                 try:
                     works = await self._lanes_of(messages[-1])
-                except HomingError:
+                except Exception as error:  # noqa: BLE001 - as above
+                    _complain(error)
                     await asyncio.sleep(AGAIN_S)
                     continue
                 messages.pop()
@@ -228,3 +229,11 @@ class Leftovers:
             if len(ours) < len(works):
                 break
         return found
+
+
+def _complain(error: Exception) -> None:
+    """Log why the store did not answer; what it does not mean to raise is a bug, and is logged with its trace."""
+    if isinstance(error, HomingError):
+        logger().error(LogEvent.STORE_FULL, error=str(error))
+    else:
+        logger().error(LogEvent.NODE_FAILED, error=repr(error), exc_info=error)

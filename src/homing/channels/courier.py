@@ -21,7 +21,7 @@ from homing.clock import Alarm, Clock
 from homing.errors import HomingError
 from homing.model import CommandKind
 from homing.store.batch import Batch, CommandDone, CommandWork, Committed
-from homing.telemetry import LogEvent, logger
+from homing.telemetry import LogEvent, going_on, logger
 
 MAX_IN_FLIGHT: Final = 256
 """Commands worked on at a time; each may push to several devices."""
@@ -283,11 +283,9 @@ class ChannelCourier:
         """Look into the store now and then for a command nobody told us of, or that nobody knows is ours."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            try:
+            with going_on():
                 self._expect((await self._commands.outlook()).next_command_ms)
                 await self._held.sweep()
-            except HomingError as error:
-                logger().warning(LogEvent.STORE_FAILED, error=str(error))
 
     async def _look_for(self, messages: frozenset[bytes]) -> None:
         """Ask until the store answers; real time, because the store is real."""

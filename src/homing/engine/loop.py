@@ -27,7 +27,7 @@ from homing.store.batch import (
     Settle,
 )
 from homing.store.port import Ledger
-from homing.telemetry import LogEvent, logger
+from homing.telemetry import LogEvent, going_on, logger
 
 ACCEPT_WAIT_S: Final = 1.0
 """When a message would wait longer than this to be stored, it is refused at once instead."""
@@ -318,7 +318,7 @@ class Engine:
         """Look now and then for a deadline that was not armed here."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            with contextlib.suppress(HomingError):
+            with going_on():
                 self._arm((await self._ledger.outlook()).next_timer_ms)
 
 

@@ -1,7 +1,6 @@
 """Deletes now and then what has had its time, in steps small enough that nobody waits for them."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -45,6 +44,7 @@ class Upkeep:
         self._every_s = every_s
         self._again_s = again_s
         self._task: asyncio.Task[None] | None = None
+        self._is_ending = False
         self.kept: Mapping[tuple[str, ...], float] = {}
         """What has had its time and stays, as the last round left it: what points at the first of it → how much."""
 
@@ -54,10 +54,10 @@ class Upkeep:
 
     async def close(self) -> None:
         """Stop at once: what is left is deleted next time."""
+        self._is_ending = True
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def round(self) -> int:
         """Delete all that has had its time; return how many rows that were, old messages not counted."""
@@ -91,12 +91,14 @@ class Upkeep:
             logger().warning(LogEvent.RETENTION_KEPT, by=by, count=kept)
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_ending:  # a cancellation may come out of the store as another error
             await asyncio.sleep(self._every_s)
+            rows = 0
             try:
                 rows = await self.round()
             except HomingError as error:
                 logger().error(LogEvent.STORE_FULL, error=str(error))
-                continue
+            except Exception:  # noqa: BLE001 - a round that breaks must not be the last one
+                logger().exception(LogEvent.NODE_FAILED)
             if rows:
                 logger().info(LogEvent.RETENTION_RAN, rows=rows)

@@ -23,6 +23,7 @@ from homing.server import Asgi, Doors
 from homing.store.batch import Batch, Committed
 from homing.store.changes import Change
 from homing.store.port import Retention
+from homing.telemetry import going_on
 from homing.telemetry.metrics import Counters
 
 FEED_LOOKS_S: Final = 1.0
@@ -149,16 +150,21 @@ class Parts:
             await self.gateway.recheck()
 
     async def close(self, grace_s: float) -> None:
-        """Tell devices goodbye, end the tries under way or give them back."""
+        """Tell devices goodbye, end the tries under way or give them back; one that cannot be ended is logged."""
         if self.gateway is not None:
-            await self.gateway.close()
+            with going_on():
+                await self.gateway.close()
         if self.channels is not None:
-            await self.channels.close()
-        await self.upkeep.close()
+            with going_on():
+                await self.channels.close()
+        with going_on():
+            await self.upkeep.close()
         if self.telling is not None:
-            await self.telling.close(grace_s)
+            with going_on():
+                await self.telling.close(grace_s)
         if self.api is not None:
-            self.api.close()
+            with going_on():
+                self.api.close()
 
     def end(self) -> None:
         """Let go of what is left, once nothing is settled any more."""

@@ -7,7 +7,6 @@ from typing import Final
 
 from homing.clock import Clock
 from homing.config import Settings
-from homing.errors import HomingError
 from homing.gateway.hub import Online
 from homing.gateway.protocol import DeviceSocketProtocol
 from homing.node.ends import Ends
@@ -15,7 +14,7 @@ from homing.node.keys import admin_token_of
 from homing.node.parts import Parts
 from homing.node.stores import Opened, open_store
 from homing.server import Asgi, HttpServer, bind
-from homing.telemetry import LogEvent, logger
+from homing.telemetry import LogEvent, going_on, logger
 
 RELOAD_AGAIN_S: Final = 1.0
 
@@ -95,7 +94,10 @@ class Node:
         return self._parts.is_quiet()
 
     async def close(self, grace_s: float = 15.0) -> None:
-        """Stop in order: no new messages, devices told, tries ended or given back, everything on disk; then close."""
+        """Stop in order: no new messages, devices told, tries ended or given back, everything on disk; then close.
+
+        Whatever one part's end comes to, the next one's follows: what a node does not give back, nobody has for a while.
+        """
         if self._is_stopping:
             return
         self._is_stopping = True
@@ -106,10 +108,14 @@ class Node:
             self._reloading.cancel()
         await parts.close(grace_s)
         for server in self._servers:
-            await server.close()
-        await self.engine.close()
-        parts.end()
-        await self.store.close()
+            with going_on():
+                await server.close()
+        with going_on():
+            await self.engine.close()
+        with going_on():
+            parts.end()
+        with going_on():
+            await self.store.close()
         logger().info(LogEvent.STORE_CLOSED)
         logger().info(LogEvent.NODE_STOPPED)
 
@@ -131,8 +137,8 @@ class Node:
             try:
                 await self._parts.reload()
                 break
-            except HomingError as error:
-                logger().error(LogEvent.STORE_FULL, error=str(error))
+            except Exception as error:  # noqa: BLE001 - it would go on with a configuration that is no more
+                logger().error(LogEvent.STORE_FULL, error=repr(error))
                 await asyncio.sleep(RELOAD_AGAIN_S)
 
 

@@ -86,7 +86,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         await self._stop()
         if self._epoch:
             epoch, self._epoch = self._epoch, 0
-            with contextlib.suppress(HomingError):
+            with contextlib.suppress(HomingError, asyncpg.PostgresError):
                 await self._db.write(lambda c: c.execute(_NODES["leave"], epoch))
                 await self._db.fetch(_NODES["tell_joined"])
         if self._ear is not None:

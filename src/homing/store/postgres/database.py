@@ -8,7 +8,7 @@ answer, whatever became of the server. It must not know any table.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -47,14 +47,20 @@ _AGAIN: Final = (
 _DOWN: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, crashed, not started yet, cancelled
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,  # a copy that was not promoted
-    asyncpg.OutOfMemoryError,
+    asyncpg.InsufficientResourcesError,  # of disk, memory, connections
+    asyncpg.InvalidTransactionStateError,  # a copy that was not promoted; a session that was silent for too long
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresSystemError,  # its disk cannot be read or written
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.InsufficientPrivilegeError,  # the tables were made by another role
+    asyncpg.UndefinedTableError,
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
-"""Nothing that an item of the batch could be blamed for."""
+"""Nothing that an item of the batch could be blamed for. What is in none of these tables is a value's fault, or a bug."""
 _COMMON: Final = {
     "application_name": APPLICATION,
     "synchronous_commit": "on",
@@ -155,29 +161,22 @@ class Database:
     async def _look_in(self, pool: Any, work: Work[T]) -> T:
         if self._is_closed:
             raise Unavailable("the store is closed")
-        try:
+        with _told("the store could not be read"):
             async with self._connection(pool) as connection:
                 value = await _begun(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work)
                 await connection.execute("COMMIT")
                 return value
-        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
-            raise Unavailable(f"the store could not be read: {error}") from error
-        except asyncpg.InterfaceError as error:
-            raise _blamed(error) from error
 
     async def fetch(self, sql: str, *values: object) -> list[Any]:
         """Ask one question outside any transaction."""
         if self._is_closed:
             raise Unavailable("the store is closed")
-        try:
-            async with self._connection(self._look) as connection:
-                return list(await connection.fetch(sql, *values))
-        except asyncpg.CharacterNotInRepertoireError:
-            return []  # what no text can hold is not there
-        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
-            raise Unavailable(f"the store could not be read: {error}") from error
-        except asyncpg.InterfaceError as error:
-            raise _blamed(error) from error
+        with _told("the store could not be read"):
+            try:
+                async with self._connection(self._look) as connection:
+                    return list(await connection.fetch(sql, *values))
+            except asyncpg.CharacterNotInRepertoireError:
+                return []  # what no text can hold is not there
 
     async def alone(self, work: Work[T]) -> T:
         """Run ``work`` on a connection of its own, outside any transaction: each statement is one."""
@@ -185,11 +184,8 @@ class Database:
             raise Unavailable("the store is closed")
         connection = await self.connect()
         try:
-            return await work(connection)
-        except (*_DOWN, asyncpg.LockNotAvailableError) as error:
-            raise Unavailable(f"the database cannot be used: {error}") from error
-        except asyncpg.InterfaceError as error:
-            raise _blamed(error) from error
+            with _told("the database cannot be used"):
+                return await work(connection)
         finally:
             connection.terminate()
 
@@ -234,23 +230,31 @@ class Database:
             _terminate(connection)
 
     async def _transact(self, work: Work[T], lend: Lend) -> T:
-        for tried in range(_REPEATS):
-            try:
-                async with lend() as connection:
-                    return await _once(connection, work)
-            except _AGAIN as error:
-                if tried == _REPEATS - 1:
-                    raise Unavailable(f"others kept changing the same rows: {error}") from error
-                await asyncio.sleep(random.random() * 0.002 * 2 ** min(tried, 6))
-            except asyncpg.CharacterNotInRepertoireError as error:
-                raise NotAcceptable("a text may not contain U+0000") from error
-            except asyncpg.DiskFullError as error:
-                raise Unavailable("the database's disk is full", retry_after_s=_FULL_AGAIN_S) from error
-            except _DOWN as error:
-                raise Unavailable(f"the database cannot be used: {error}") from error
-            except asyncpg.InterfaceError as error:
-                raise _blamed(error) from error
+        with _told("the database cannot be used"):
+            for tried in range(_REPEATS):
+                try:
+                    async with lend() as connection:
+                        return await _once(connection, work)
+                except _AGAIN as error:
+                    if tried == _REPEATS - 1:
+                        raise Unavailable(f"others kept changing the same rows: {error}") from error
+                    await asyncio.sleep(random.random() * 0.002 * 2 ** min(tried, 6))
         raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell the library's errors as ours, but for those that a batch is split for; ``what`` begins what is told."""
+    try:
+        yield
+    except asyncpg.CharacterNotInRepertoireError as error:
+        raise NotAcceptable("a text may not contain U+0000") from error
+    except asyncpg.DiskFullError as error:
+        raise Unavailable("the database's disk is full", retry_after_s=_FULL_AGAIN_S) from error
+    except (*_DOWN, *_AGAIN) as error:
+        raise Unavailable(f"{what}: {error}") from error
+    except asyncpg.InterfaceError as error:
+        raise _blamed(error) from error
 
 
 async def _begun(connection: Connection, begin: str, work: Work[T]) -> T:
