@@ -1,12 +1,18 @@
 """What several processes at one address rest on, piece by piece; the whole is in tests/acceptance/test_processes.py."""
 
+import asyncio
+import signal
 import socket
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from homing.cli.supervising import AGAIN_S, delays_s
+from homing.cli import supervising
+from homing.cli.supervising import AGAIN_S, FUTILE, Crew, delays_s
+from homing.config import Settings
 from homing.errors import AddressInUse
 from homing.server import bind, neighbour, reserve
 
@@ -55,3 +61,70 @@ def test_a_shared_address_serves_ipv6_too() -> None:
     reserved, listen = reserve("[::1]:0")
     with closing(reserved):
         assert listen == f"[::1]:{reserved.getsockname()[1]}"
+
+
+FROZEN = "import signal; print('serves', flush=True); signal.pause()"
+FAILING = """
+import pathlib, sys
+starts = pathlib.Path(sys.argv[1])
+count = len(starts.read_text()) if starts.exists() else 0
+starts.write_text("." * (count + 1))
+if count == 0:
+    print("serves", flush=True)
+sys.exit(6)
+"""
+
+
+@pytest.mark.timeout(20)
+def test_one_that_does_not_stop_is_killed(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its supervisor ends all the same, and says so."""
+    monkeypatch.setattr(supervising, "PROGRAM", ("-c", FROZEN))
+    monkeypatch.setattr(supervising, "STOP_S", 0.05)
+
+    async def story() -> None:
+        crew = Crew(Settings())
+        crew.keep(1)
+        await crew.ready
+        (process,) = crew._running
+        await crew.end()
+        assert process.returncode == -signal.SIGKILL
+        assert "killed" in log.getvalue()
+
+    asyncio.run(story())
+
+
+@pytest.mark.timeout(20)
+def test_what_keeps_all_from_starting_again_ends_their_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their own exit code, once each was started in vain so often; none is tried for ever."""
+    starts = tmp_path / "starts"
+    monkeypatch.setattr(supervising, "PROGRAM", ("-c", FAILING, str(starts)))
+    monkeypatch.setattr(supervising, "AGAIN_S", (0.0,))
+
+    async def story() -> None:
+        crew = Crew(Settings())
+        crew.keep(1)
+        await crew.ready
+        assert await crew.failed == 6
+        await crew.end()
+
+    asyncio.run(story())
+    assert len(starts.read_text()) == 1 + FUTILE
+
+
+def test_one_that_serves_keeps_the_others_being_tried() -> None:
+    """Only when none serves is it enough, and only when each was tried so often."""
+
+    async def story() -> None:
+        crew = Crew(Settings())
+        crew._tasks = [asyncio.create_task(asyncio.sleep(0)) for _ in range(2)]
+        crew._futile.update({1: FUTILE, 2: FUTILE - 1})
+        assert not crew._is_futile()
+        crew._futile[2] += 1
+        assert crew._is_futile()
+        crew._serving.add(2)
+        assert not crew._is_futile()
+        await crew.end()
+
+    asyncio.run(story())
