@@ -147,7 +147,7 @@ def test_a_certificate_authority_is_taken_and_shown(run: Run) -> None:
         ({"auth": {"bearer": "x", "basic": {"username": "u", "password": "p"}}}, "$.auth"),
         ({"auth": {"bearer": "a\nb"}}, "$.auth.bearer"),
         ({"auth": {"basic": {"username": "a:b", "password": "p"}}}, "$.auth.basic.username"),
-        ({"auth": {"basic": {"username": "a", "password": "p\0"}}}, "$.auth.basic"),
+        ({"auth": {"basic": {"username": "a", "password": "p\0"}}}, "$.auth.basic.password"),
         ({"maxInFlight": 0}, "$.maxInFlight"),
         ({"ratePerSecond": 0}, "$.ratePerSecond"),
         ({"timeoutSeconds": 16}, "$.timeoutSeconds"),

@@ -156,6 +156,8 @@ def test_a_local_server_that_is_down_is_waited_for(served: Served) -> None:
         with customer(known=mine):
             came = mine.wait(6)
             listener.heard("is back")
+            for _ in came:
+                listener.until(r"enqueued|IdentifierNotFound")  # it is dealt with, not only sent
         assert [one.status for one in came] == ["enqueued", "IdentifierNotFound"] * 3
         assert {one.headers["homing-attempt"] for one in came} == {"1"}
         assert len({one.proves(secret) for one in came}) == 6
