@@ -5,7 +5,8 @@ meanwhile finds it.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from homing.callbacks.berth import Berth, Lane
@@ -54,6 +55,8 @@ class Lanes:
         self._claiming = 0
         self._parting: Counter[tuple[bytes, int]] = Counter()
         """Lanes that were let go here, while the store still says that they are ours."""
+        self._readings: dict[int, set[tuple[bytes, int]]] = {}
+        """For each look into the store that is under way, the lanes let go since it began."""
         self._overdue = Overdue(self.berths)
         self._full: set[int] = set()
         self._crowd: frozenset[int] | None = frozenset()
@@ -159,13 +162,24 @@ class Lanes:
     def parted(self, settle: Settle) -> None:
         """Hear that it is on disk, or never will be."""
         place = (settle.key, settle.endpoint)
+        self._went(place)
         self._parting[place] -= 1
         if self._parting[place] <= 0:
             del self._parting[place]
 
-    def has_parted(self, work: LaneWork) -> bool:
-        """Say whether a lane that the store says is ours is on its way back to it."""
-        return (work.key, work.endpoint) in self._parting
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[LaneWork], bool]]:
+        """While the store is asked which lanes are ours, note which are let go: what it answers may be older than that.
+
+        Yields what says of each lane in the answer whether it is free to be taken: neither held here nor on its way back
+        to the store, now or since the question.
+        """
+        gone: set[tuple[bytes, int]] = set()
+        self._readings[id(gone)] = gone
+        try:
+            yield lambda work: self._is_free((work.key, work.endpoint), gone)
+        finally:
+            del self._readings[id(gone)]
 
     def queue(self, lane: Lane) -> None:
         """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried.
@@ -255,6 +269,7 @@ class Lanes:
         berth = lane.berth
         if self.held.get((lane.key, berth.endpoint)) is lane:
             del self.held[lane.key, berth.endpoint]
+            self._went((lane.key, berth.endpoint))
             berth.held -= 1
             if berth.endpoint in self._full and berth.held < ROOM_PER_ENDPOINT:
                 self._full.discard(berth.endpoint)
@@ -289,6 +304,13 @@ class Lanes:
             blocked = (berth.endpoint for berth in self.berths.values() if berth.is_blocked)
             self._crowd = frozenset(self._full).union(self._overdue.endpoints(), blocked)
         return self._crowd
+
+    def _is_free(self, place: tuple[DispatchKey, int], gone: set[tuple[bytes, int]]) -> bool:
+        return place not in self.held and place not in self._parting and place not in gone
+
+    def _went(self, place: tuple[bytes, int]) -> None:
+        for gone in self._readings.values():
+            gone.add(place)
 
     def _limit(self, berth: Berth) -> int:
         if 2 * self.in_flight <= self._most_in_all:

@@ -189,11 +189,12 @@ class Leftovers:
         """Find lanes that the store says are ours and that are not held; seen so twice, they were forgotten."""
         missing: set[tuple[bytes, int]] = set()
         after: tuple[bytes, int] = (b"", 0)
-        while works := await self._ledger.held_lanes(after, _PAGE):
+        while True:
+            works, free = await self._ours(after)
+            if not works:
+                break
             after = (works[-1].key, works[-1].endpoint)
-            for work in works:
-                if (work.key, work.endpoint) in self._lanes.held or self._lanes.has_parted(work):
-                    continue
+            for work in free:
                 if (work.key, work.endpoint) not in self._missing or not self._has_taken(work):
                     missing.add((work.key, work.endpoint))
         self._missing = missing
@@ -204,31 +205,36 @@ class Leftovers:
         try:
             while messages:
                 try:
-                    works = await self._lanes_of(messages[-1])
+                    await self._take_all_of(messages[-1])
                 except Exception as error:  # noqa: BLE001 - as above
                     _complain(error)
                     await asyncio.sleep(AGAIN_S)
-                    continue
-                messages.pop()
-                for work in works:
-                    # One that was let go here is ours until its settle is on disk, and nobody's then.
-                    if not self._lanes.has_parted(work):
-                        self._take(work)
-                self._kick()
+                else:
+                    messages.pop()
         finally:
             self._busy -= 1
 
-    async def _lanes_of(self, message_id: bytes) -> list[LaneWork]:
-        """Read the lanes of one message that are ours and not held."""
-        found: list[LaneWork] = []
+    async def _take_all_of(self, message_id: bytes) -> None:
+        """Take the lanes of one message that are ours and not held."""
         after: tuple[bytes, int] = (message_id, 0)
-        while works := await self._ledger.held_lanes(after, _PAGE):
-            after = (works[-1].key, works[-1].endpoint)
-            ours = [work for work in works if work.key[:16] == message_id]
-            found += [work for work in ours if (work.key, work.endpoint) not in self._lanes.held]
-            if len(ours) < len(works):
+        while True:
+            works, free = await self._ours(after)
+            for work in free:
+                if message_of(work.key) == message_id:
+                    self._take(work)
+            self._kick()
+            if not works or message_of(works[-1].key) != message_id:
                 break
-        return found
+            after = (works[-1].key, works[-1].endpoint)
+
+    async def _ours(self, after: tuple[bytes, int]) -> tuple[list[LaneWork], list[LaneWork]]:
+        """Read a page of the lanes that the store says are ours; return it, and those of it that are free to be taken.
+
+        They are free until something is waited for: one may be taken, told and let go while another page is read.
+        """
+        with self._lanes.reading() as is_free:
+            works = await self._ledger.held_lanes(after, _PAGE)
+            return works, [work for work in works if is_free(work)]
 
 
 def _complain(error: Exception) -> None:

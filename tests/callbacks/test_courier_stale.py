@@ -1,0 +1,160 @@
+"""The courier and an answer of the store that is older than what was done here meanwhile (DESIGN.md §3)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from tests.callbacks.conftest import AtWork
+from tests.callbacks.office import Answer, Office
+from tests.engine.fakes import until
+from tests.store.fakes import message_id
+
+from homing.model import Body, DispatchKey, message_of
+from homing.store.batch import Accept, Addressee, Batch, LaneWork
+from homing.store.port import Ledger
+
+
+class Late:
+    """A ledger in front of the real one that keeps the answer of one look at the lanes held back until `hear`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._heard = asyncio.Event()
+        self.before_it: int | None = None
+        """So many looks are answered at once before it; None: all are."""
+        self.kept: Sequence[LaneWork] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
+        """Read at once, and answer when it is time."""
+        works = await self._ledger.held_lanes(after, limit)
+        if self.before_it is None:
+            return works
+        if self.before_it:
+            self.before_it -= 1
+            return works
+        self.before_it, self.kept = None, works
+        await self._heard.wait()
+        return works
+
+    def hear(self) -> None:
+        """Give the answer that was kept."""
+        self._heard.set()
+
+
+def late(place: Office) -> Late:
+    """The ledger that such an office was given."""
+    ledger = place.engine._ledger
+    assert isinstance(ledger, Late)
+    return ledger
+
+
+async def stored(place: Office) -> Batch:
+    """Store a message past the engine, as a commit of unknown outcome does: the lanes are ours, and nobody holds them."""
+    to = (Addressee("Ann", "ann"),)
+    batch = Batch(accepts=[Accept(message_id(place.clock.ms), place.app, None, Body("hello"), to)])
+    await place.store.commit(batch)
+    return batch
+
+
+def about(place: Office, key: DispatchKey) -> Batch:
+    """Return a batch that would have made lanes of this message ours."""
+    to = (Addressee("Ann", "ann"),)
+    return Batch(accepts=[Accept(message_of(key), place.app, None, Body("hello"), to)])
+
+
+async def let_go(place: Office) -> None:
+    """Wait until no lane is held and what became of them is on disk."""
+    courier = place.courier
+    await until(lambda: courier.waiting() == {} and not courier._unsettled and place.engine.is_quiet())
+
+
+def test_what_was_told_while_it_was_looked_for_is_not_told_again(at_work: AtWork) -> None:
+    """A look reads a lane that is being told; its answer comes when the 2xx is on disk, and the lane is no longer held."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        key = await place.send()
+        await until(lambda: place.sender.open)
+        ledger = late(place)
+        ledger.before_it = 0
+        place.courier.on_unknown(about(place, key))
+        await until(lambda: ledger.kept)
+        place.sender.let_go()
+        await let_go(place)
+        place.sender.answer = lambda _: Answer()
+        ledger.hear()
+        await place.quiet()
+        assert len(place.sender.tries) == 1
+        assert (await place.told(key, endpoint)).settled == 1
+
+    at_work(story, wrap=Late)
+
+
+def test_what_was_put_off_while_it_was_looked_for_is_not_told_before_it_is_due(at_work: AtWork) -> None:
+    """The store has the lane by then, and another node may claim it."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        key = await place.send()
+        await until(lambda: place.sender.open)
+        ledger = late(place)
+        ledger.before_it = 0
+        place.courier.on_unknown(about(place, key))
+        await until(lambda: ledger.kept)
+        place.sender.let_go(Answer(500))
+        await let_go(place)
+        place.sender.answer = lambda _: Answer()
+        ledger.hear()
+        await place.quiet()
+        assert [seen.attempt for seen in place.sender.tries] == [1]
+        await place.push(5_000)
+        assert [seen.attempt for seen in place.sender.tries] == [1, 2]
+
+    at_work(story, wrap=Late)
+
+
+def test_two_looks_for_one_message_tell_it_once(at_work: AtWork) -> None:
+    """What was recorded again had an unknown outcome too: one look tells the lane while the other still reads on."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        batch = await stored(place)
+        ledger = late(place)
+        ledger.before_it = 1
+        place.courier.on_unknown(batch)
+        await until(lambda: ledger.kept is not None)
+        place.courier.on_unknown(batch)
+        await until(lambda: place.sender.tries)
+        await let_go(place)
+        ledger.hear()
+        await place.quiet()
+        assert place.sender.statuses(endpoint.id) == ["enqueued"]
+
+    at_work(story, wrap=Late)
+
+
+def test_what_was_missing_and_told_since_is_not_told_again_by_a_sweep(at_work: AtWork) -> None:
+    """A second sweep reads a lane that the first one missed, and hears of it when it was found and told otherwise."""
+
+    async def story(place: Office) -> None:
+        endpoint = await place.add_endpoint()
+        batch = await stored(place)
+        await place.courier._leftovers.sweep()
+        ledger = late(place)
+        ledger.before_it = 0
+        sweep = asyncio.ensure_future(place.courier._leftovers.sweep())
+        await until(lambda: ledger.kept)
+        place.courier.on_unknown(batch)
+        await until(lambda: place.sender.tries)
+        await let_go(place)
+        ledger.hear()
+        await sweep
+        await place.quiet()
+        assert place.sender.statuses(endpoint.id) == ["enqueued"]
+
+    at_work(story, wrap=Late)
