@@ -11,7 +11,7 @@ from tests.store.fakes import message_id
 
 from homing.model import Body, DispatchKey, message_of
 from homing.store.batch import Accept, Addressee, Batch, LaneWork
-from homing.store.port import Ledger
+from homing.store.port import Claimed, Ledger
 
 
 class Late:
@@ -23,6 +23,8 @@ class Late:
         self.before_it: int | None = None
         """So many looks are answered at once before it; None: all are."""
         self.kept: Sequence[LaneWork] | None = None
+        self.keeps_claims = False
+        self.claims: list[Claimed] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -38,6 +40,14 @@ class Late:
         self.before_it, self.kept = None, works
         await self._heard.wait()
         return works
+
+    async def claim_lanes(self, endpoint: int, limit: int, chance: float | None = None) -> Claimed:
+        """Claim at once, and answer when it is time."""
+        claimed = await self._ledger.claim_lanes(endpoint, limit, chance)
+        if self.keeps_claims and claimed.lanes:
+            self.claims.append(claimed)
+            await self._heard.wait()
+        return claimed
 
     def hear(self) -> None:
         """Give the answer that was kept."""
@@ -156,5 +166,43 @@ def test_what_was_missing_and_told_since_is_not_told_again_by_a_sweep(at_work: A
         await sweep
         await place.quiet()
         assert place.sender.statuses(endpoint.id) == ["enqueued"]
+
+    at_work(story, wrap=Late)
+
+
+def test_what_was_ours_before_a_lost_term_is_not_taken_after_it(at_work: AtWork) -> None:
+    """A look that began under the old term is answered under the new one: others may have those lanes by now."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        batch = await stored(place)
+        ledger = late(place)
+        ledger.before_it = 0
+        place.courier.on_unknown(batch)
+        await until(lambda: ledger.kept)
+        place.courier.lost()
+        ledger.hear()
+        await place.quiet()
+        assert place.sender.tries == []
+
+    at_work(story, wrap=Late)
+
+
+def test_what_was_claimed_before_a_lost_term_is_not_told_after_it(at_work: AtWork) -> None:
+    """The same for a claim: its lanes went to an owner that is no more."""
+
+    async def story(place: Office) -> None:
+        await place.add_endpoint()
+        place.sender.answer = lambda _: Answer(500)
+        await place.send()
+        await place.quiet()
+        place.sender.answer = lambda _: Answer()
+        late(place).keeps_claims = True
+        place.clock.push(5_000)
+        await until(lambda: late(place).claims)
+        place.courier.lost()
+        late(place).hear()
+        await place.quiet()
+        assert len(place.sender.tries) == 1
 
     at_work(story, wrap=Late)

@@ -57,6 +57,8 @@ class Lanes:
         """Lanes that were let go here, while the store still says that they are ours."""
         self._readings: dict[int, set[tuple[bytes, int]]] = {}
         """For each look into the store that is under way, the lanes let go since it began."""
+        self.losses = 0
+        """How often all were lost: what the store was asked before, it answered to an owner that is no more."""
         self._overdue = Overdue(self.berths)
         self._full: set[int] = set()
         self._crowd: frozenset[int] | None = frozenset()
@@ -175,9 +177,10 @@ class Lanes:
         to the store, now or since the question.
         """
         gone: set[tuple[bytes, int]] = set()
+        losses = self.losses
         self._readings[id(gone)] = gone
         try:
-            yield lambda work: self._is_free((work.key, work.endpoint), gone)
+            yield lambda work: losses == self.losses and self._is_free((work.key, work.endpoint), gone)
         finally:
             del self._readings[id(gone)]
 
@@ -290,6 +293,7 @@ class Lanes:
 
     def lose(self) -> None:
         """Forget all lanes: others may have them by now. What is being tried comes to its end, and nothing follows."""
+        self.losses += 1
         for berth in self.berths.values():
             self.let_go(berth)
         for lane in list(self.held.values()):

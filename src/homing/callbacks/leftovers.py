@@ -124,6 +124,7 @@ class Leftovers:
         self.look()
 
     async def _claim(self, berth: Berth, size: int) -> None:
+        losses = self._lanes.losses
         try:
             claimed = await self._ledger.claim_lanes(berth.endpoint, size)
         except Exception as error:  # noqa: BLE001 - while a claim has no end, its endpoint is not claimed again
@@ -132,7 +133,7 @@ class Leftovers:
             self._lanes.end_claim(berth, self._clock.now_ms())
         else:
             self._lanes.end_claim(berth, claimed.next_due_ms)
-            for work in claimed.lanes:
+            for work in claimed.lanes if losses == self._lanes.losses else ():
                 self._take(work)
         finally:
             self._busy -= 1
@@ -145,9 +146,13 @@ class Leftovers:
     async def _adopt(self) -> None:
         """Walk once over the lanes that processes which are no more held; what does not fit here waits in the store."""
         after: tuple[bytes, int] = (b"", 0)
+        losses = self._lanes.losses
         count = 0
         try:
             while works := await self._until_done(partial(self._ledger.adopt_lanes, after, _PAGE)):
+                if losses != self._lanes.losses:  # they are another's by now, or will be
+                    after, losses = (b"", 0), self._lanes.losses
+                    continue
                 count += len(works)
                 after = (works[-1].key, works[-1].endpoint)
                 over = [work for work in works if not self._has_taken(work)]
