@@ -120,6 +120,7 @@ async def beat(connection: Any, epoch: int, started_at: datetime, terms: Terms) 
     renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms, started_at)
     buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
     if buried:
+        await connection.execute(_SQL["end_stuck"], terms.alive_ms // 2)
         await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
     version, store_id = await connection.fetchrow(_SQL["news"])

@@ -18,6 +18,13 @@ WHERE epoch = $1 AND started_at = $3 AND alive_until > clock_timestamp() RETURNI
 -- The row's lock decides between this and a renewal that comes at the same time.
 DELETE FROM node WHERE alive_until < clock_timestamp() RETURNING epoch;
 
+-- name: end_stuck
+-- Whoever stands still between two words of one statement keeps its locks, and no time-out of the server's ends that. No
+-- transaction of a node that lives waits for its node nearly so long.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
+  AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - $1 * interval '1 millisecond';
+
 -- name: leave
 -- What it holds can be taken by the others at once.
 DELETE FROM node WHERE epoch = $1;
