@@ -35,7 +35,7 @@ def acknowledges_before_the_commit() -> None:
         return work(connection)
 
     def read(self: Database, work: Callable[[apsw.Connection], Any]) -> Any:
-        return self._writer.do(lambda: work(self._writer.connection))
+        return self._writer.do(work)
 
     async def begin_to_lie(self: SqliteStore, batch: Any) -> Any:
         nonlocal is_lying

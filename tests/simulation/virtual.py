@@ -12,6 +12,7 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+import apsw
 import pytest
 from tests.store.fakes import NOON_MS
 
@@ -103,16 +104,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class WaitedLane(database.Lane):
-    """The store's thread, for whose answers a `VirtualLoop` waits."""
+    """The store's thread, for whose answers a `VirtualLoop` waits: one for each piece of work.
+
+    What would be done together real time decides, so nothing is.
+    """
+
+    together = 1
 
     async def start(self) -> None:
         _running().expect()
         await super().start()
 
-    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def do(self, work: Callable[[apsw.Connection], T], *, is_write: bool = False) -> asyncio.Future[T]:
         if not self._is_stopping:
             _running().expect()
-        return super().do(work)
+        return super().do(work, is_write=is_write)
 
 
 class LoopClock:

@@ -199,14 +199,14 @@ class Courier:
     def on_done(self, dones: Sequence[Done]) -> None:
         """Hear what came of tries; settle them and go on."""
         settles: list[Settle] = []
-        judge, ended = self._judge.judge, self._lanes.ended
+        judge, ended, now_ms = self._judge.judge, self._lanes.ended, self._clock.now_ms()
         for done in dones:
             self._in_flight -= 1
             lane = done.job.tag
             assert isinstance(lane, Lane)
             was_probe = lane.is_probe
             ended(lane)
-            if not judge(lane, done, settles, is_probe=was_probe):
+            if not judge(lane, done, settles, now_ms, is_probe=was_probe):
                 # Nothing was sent and it is our fault: no try is spent.
                 self._held_back += 1
                 asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._again, lane)

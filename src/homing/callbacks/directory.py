@@ -122,7 +122,7 @@ class Directory:
 
     def view(self, endpoint: int) -> EndpointView | None:
         """How to send to an endpoint now; None when it is disabled, deleted or unknown."""
-        if self._now_ms() >= self._next_end_ms:
+        if self._old_until and self._now_ms() >= self._next_end_ms:
             self._forget_old_secrets()
         return self._views.get(endpoint)
 

@@ -143,15 +143,20 @@ class Doctor:
             self._lanes.enter(berth)
         self._kick()
 
-    def judge(self, berth: Berth, ended: Outcome, why: str) -> bool:
-        """Count an outcome; say whether a try that failed so is spent: not while the endpoint rests, nor by our fault."""
+    def answered(self, berth: Berth, now_ms: int) -> None:
+        """Count an answer that proves the endpoint alive."""
+        berth.alive_ms = now_ms
+        health = berth.health
+        if health.failing_since_ms is not None and health.answered() is Turn.WOKE:
+            self._wake(berth)
+
+    def failed(self, berth: Berth, ended: Outcome, why: str) -> bool:
+        """Count a failed try; say whether it is spent: not while the endpoint rests, nor by our fault."""
         health, now_ms = berth.health, self._clock.now_ms()
         if ended is Outcome.OURS:
             return False
         if not counts_against_endpoint(ended):
-            berth.alive_ms = now_ms
-            if health.answered() is Turn.WOKE:
-                self._wake(berth)
+            self.answered(berth, now_ms)
             return True
         was_resting = health.is_resting
         berth.is_hearsay = False

@@ -22,7 +22,9 @@ _QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT: closing a handle does not wait for a na
 _EXPECT_BYTES = 1_000_000  # from 1 MiB on libcurl would ask "Expect: 100-continue" and wait a second
 
 # libcurl would send a line break as it is, and what is behind it would be a header of somebody else's. Tab is harmless.
-_NEVER_SENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NEVER_SENT = bytes({*range(0x20), 0x7F} - {0x09})
+_NEVER_IN_TARGET = re.compile(r"[\x00-\x08\x0a-\x20\x7f]")
+_ANSWER = Reached.ANSWER
 _DEAD = frozenset({52, 55, 56})  # closed without a word, broken while writing, while reading
 
 # libcurl's result codes (curl.h); what is not here came over the wire and was no proper HTTP answer.
@@ -105,12 +107,15 @@ class Transfer:
     def load(self, job: Job) -> None:
         """Take a try; raises ValueError, TypeError or pycurl.error for what no request can hold, and stays usable."""
         set_option = self.curl.setopt
-        if _NEVER_SENT.search(f"{job.target or ''}{''.join(job.headers)}") or " " in (job.target or ""):
+        headers, target = job.headers, job.target
+        head = "".join(headers).encode()
+        if len(head.translate(None, _NEVER_SENT)) != len(head):
             raise ValueError("a control character in the request's head")
-        if job.target is not self._target:
-            set_option(pycurl.REQUEST_TARGET, job.target or self.view.url.target)
-            self._target = job.target
-        headers = job.headers
+        if target is not self._target:
+            if target is not None and _NEVER_IN_TARGET.search(target):
+                raise ValueError("a control character or a space in the request's target")
+            set_option(pycurl.REQUEST_TARGET, target or self.view.url.target)
+            self._target = target
         if job.body is None:
             set_option(pycurl.HTTPGET, 1)
         else:
@@ -162,7 +167,7 @@ class Transfer:
                 at_ms(get_info(pycurl.TOTAL_TIME_T)),
             ),
             answer.location,
-            Reached.ANSWER
+            _ANSWER
             if answer.has_begun
             else self._reached(name_us, connect_us, tls_us, is_connected=bool(address)),
         )

@@ -69,6 +69,7 @@ TABLE: Mapping[Outcome, Meaning] = {
     Outcome.OURS: Meaning(Verdict.RETRY, counts_against_endpoint=False, overloaded=False),
 }
 
+_MALFORMED = Outcome.MALFORMED
 _SPECIAL = {410: Outcome.GONE, 429: Outcome.THROTTLED}
 _FAMILIES = {2: Outcome.SUCCESS, 3: Outcome.REDIRECT, 4: Outcome.CLIENT_ERROR, 5: Outcome.SERVER_ERROR}
 
@@ -77,7 +78,7 @@ def outcome(status: int, error: Outcome | None = None) -> Outcome:
     """Return how a try ended: ``error`` when the exchange did not complete, else by its status (0: no answer)."""
     if error is not None:
         return error
-    return _SPECIAL.get(status) or _FAMILIES.get(status // 100, Outcome.MALFORMED)
+    return _SPECIAL.get(status) or _FAMILIES.get(status // 100, _MALFORMED)
 
 
 def verdict(ended: Outcome) -> Verdict:

@@ -11,9 +11,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
@@ -23,14 +24,20 @@ from homing.store.sqlite.directory import hold
 from homing.telemetry import LogEvent, logger
 
 T = TypeVar("T")
+Outcome = tuple[Any, BaseException | None]
+"""What became of a piece of work: what it returned, or why it failed."""
 
+TOGETHER: Final = 32
+"""So many works that wait for the writer are one transaction: syncing costs as much as several of them, and where hundreds
+of endpoints claim lanes at a time, nobody waits for hundreds of syncs.
+"""
 CHECKPOINT_BYTES: Final = 16 * 2**20
 """Above this the write-ahead log is copied back, as far as no reader is in the way."""
 EARLY_BYTES: Final = 4 * 2**20
 """Above this it is copied back already, as long as that takes the writer little of its time: everybody waits meanwhile,
 and in a store of millions it is pages from everywhere.
 """
-_EARLY_REST: Final = 10
+_EARLY_REST: Final = 20
 """After so many times as long as the last copying took, the next may be an early one: copying seldom is less work."""
 TRUNCATE_BYTES: Final = 256 * 2**20
 """Above this readers are interrupted so that the log can be copied whole and truncated."""
@@ -44,6 +51,8 @@ _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.InterruptError, apsw.N
 """What says nothing about the file and will pass."""
 _UNWRITABLE: Final = (*_PASSING, apsw.ReadOnlyError, apsw.CantOpenError, apsw.ProtocolError)
 """For a write also what the operator must put right: nothing was written, and nothing is the item's fault."""
+_FATAL: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
+"""After these nobody knows what is on disk."""
 
 SYNCHRONOUS: Final = "FULL"
 """How connections that write are synced: an answer that something is stored is true after a power cut too."""
@@ -62,14 +71,29 @@ def die(error: BaseException) -> None:
     os._exit(70)
 
 
-class Lane:
-    """A thread with a connection, doing one piece of work after the other."""
+class _Item(NamedTuple):
+    """A piece of work that waits for a lane; one that writes may be done together with others that do."""
 
-    def __init__(self, name: str, open_connection: Callable[[], apsw.Connection]) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+    work: Callable[[apsw.Connection], Any]
+    future: "asyncio.Future[Any]"
+    is_write: bool
+
+
+class Lane:
+    """A thread with a connection, doing one piece of work after the other; ``transact`` runs one in a transaction."""
+
+    together = TOGETHER
+
+    def __init__(
+        self,
+        name: str,
+        open_connection: Callable[[], apsw.Connection],
+        transact: Callable[[Callable[[apsw.Connection], Any]], Any],
+    ) -> None:
+        self._work: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._waiting: deque[_Item | None] = deque()
         self._open = open_connection
+        self._transact = transact
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -81,13 +105,16 @@ class Lane:
         self._thread.start()
         await self._started
 
-    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Queue a piece of work; the future is settled on the loop, at once with `Unavailable` after `stop`."""
+    def do(self, work: Callable[[apsw.Connection], T], *, is_write: bool = False) -> asyncio.Future[T]:
+        """Queue a piece of work; the future is settled on the loop, at once with `Unavailable` after `stop`.
+
+        One that writes is run in a transaction, perhaps in one with others, and twice where one of those fails.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._is_stopping:
             future.set_exception(Unavailable("the store is closed"))
         else:
-            self._work.put((work, future))
+            self._work.put(_Item(work, future, is_write))
         return future
 
     async def stop(self) -> None:
@@ -101,30 +128,59 @@ class Lane:
         try:
             self.connection = self._open()
         except BaseException as error:  # noqa: BLE001 - told to the one who starts the thread
-            self._tell(self._started, None, error)
+            self._tell([self._started], [(None, error)])
             return
-        self._tell(self._started, None, None)
-        while (item := self._work.get()) is not None:
-            work, future = item
-            try:
-                self._tell(future, work(), None)
-            except Exception as error:  # noqa: BLE001 - told to the one who waits
-                self._tell(future, None, error)
-            del item, work, future
+        self._tell([self._started], [(None, None)])
+        while items := self._next():
+            self._tell([item.future for item in items], self._do(items))
+            del items
         self.connection.close()
 
-    def _tell(self, future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
+    def _next(self) -> list[_Item]:
+        """Wait for work: one piece, or several in a row that write; none when there will be no more."""
+        waiting = self._waiting
+        while not waiting or (len(waiting) < self.together and not self._work.empty()):
+            waiting.append(self._work.get())
+        items: list[_Item] = []
+        while waiting and (item := waiting[0]) is not None and (item.is_write or not items):
+            items.append(item)
+            waiting.popleft()
+            if not item.is_write:
+                break
+        return items
+
+    def _do(self, items: Sequence[_Item]) -> list[Outcome]:
+        """Do what writes in one transaction; where one of several fails, each in one of its own."""
+        if len(items) > 1:
+            try:
+                values = self._transact(lambda connection: [item.work(connection) for item in items])
+            except (Unavailable, *_FATAL) as error:  # it is the file's fault, and no work's
+                return [(None, error)] * len(items)
+            except Exception:  # noqa: BLE001, S110 - whose it is will be seen
+                pass
+            else:
+                return [(value, None) for value in values]
+        return [self._outcome(item) for item in items]
+
+    def _outcome(self, item: _Item) -> Outcome:
+        try:
+            return (self._transact(item.work) if item.is_write else item.work(self.connection)), None
+        except Exception as error:  # noqa: BLE001 - told to the one who waits
+            return None, error
+
+    def _tell(self, futures: "Sequence[asyncio.Future[Any]]", outcomes: Sequence[Outcome]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(_settle, future, value, error)
+            self._loop.call_soon_threadsafe(_settle, futures, outcomes)
 
 
-def _settle(future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+def _settle(futures: "Sequence[asyncio.Future[Any]]", outcomes: Sequence[Outcome]) -> None:
+    for future, (value, error) in zip(futures, outcomes, strict=True):
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
 
 class Database:
@@ -162,9 +218,11 @@ class Database:
         if self._path != ":memory:":
             self._lock_fd = hold(Path(self._path).parent)
         try:
-            self._writer = Lane("homing-writer", self._open_writer)
+            self._writer = Lane("homing-writer", self._open_writer, self._transact)
             await self._writer.start()
-            self._reader = self._writer if self._single else Lane("homing-reader", self._open_reader)
+            self._reader = (
+                self._writer if self._single else Lane("homing-reader", self._open_reader, self._look)
+            )
             if not self._single:
                 await self._reader.start()
         except BaseException:
@@ -181,11 +239,11 @@ class Database:
 
     def write(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
         """Run ``work`` in one transaction of the writer; when the future is done, it is on disk, or nothing of it is."""
-        return self._writer.do(lambda: self._transact(work))
+        return self._writer.do(work, is_write=True)
 
     def read(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
         """Run ``work`` on one state of the store, without writing."""
-        return self._reader.do(lambda: self._look(work))
+        return self._reader.do(lambda _connection: self._look(work))
 
     def free_bytes(self) -> int | None:
         """Room left on the store's file system; None for one that is not on a disk of ours."""
@@ -216,7 +274,7 @@ class Database:
             raise Unavailable("the disk is full", retry_after_s=_FULL_AGAIN_S) from error
         except _UNWRITABLE as error:
             raise Unavailable(f"the store is busy: {error}") from error
-        except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
+        except _FATAL as error:
             self._on_failure(error)
             raise
         log_bytes = self._wal_pages * _PAGE_BYTES
