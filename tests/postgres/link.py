@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 
 import msgspec
-from tests.postgres.wire import Conversation, Message
+from tests.postgres.wire import DISMISSAL, Conversation, Message
 
 CHUNK_BYTES = 1 << 16
 
@@ -31,6 +31,8 @@ class How(Enum):
     """The cut way ends as by `CLOSE`; the other one goes on."""
     FREEZE = "freeze"
     """Nothing passes any more, either way, and nobody is told, as when a cable is pulled; `Proxy.thaw` ends it."""
+    DISMISS = "dismiss"
+    """The client reads, together with what came before, that its session is ended, but not yet the connection's end; then as by `FREEZE`."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -181,7 +183,8 @@ class Link:
                 ready += message.data
                 continue
             trap, kept = found
-            await self._send(way, ready + message.data[:kept])
+            last = DISMISSAL if trap.how is How.DISMISS else b""
+            await self._send(way, ready + message.data[:kept] + last)
             ready = bytearray(message.data[kept:])
             self._cut(way, trap)
         await self._send(way, ready)
@@ -204,7 +207,7 @@ class Link:
                     self._end(each)
             case How.HALF_CLOSE:
                 self._end(way)
-            case How.FREEZE:
+            case How.FREEZE | How.DISMISS:
                 self.gate.clear()
         trap.end()
 

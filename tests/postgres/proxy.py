@@ -40,6 +40,8 @@ def answered(*tags: str) -> Moment:
 
 COMMIT_ASKED: Final = asked("COMMIT", "END")
 COMMIT_ANSWERED: Final = answered("COMMIT")
+READY: Final = Moment(Way.TO_CLIENT, lambda it: it.kind == "Z")
+"""The moment the server has answered all that it was asked: between two steps of its client."""
 
 
 class Proxy:

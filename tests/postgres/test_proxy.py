@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.postgres.link import How, Way
-from tests.postgres.proxy import COMMIT_ANSWERED, COMMIT_ASKED, Proxy, answered, asked
+from tests.postgres.proxy import COMMIT_ANSWERED, COMMIT_ASKED, READY, Proxy, answered, asked
 from tests.postgres.server import Server
 from tests.postgres.waiting import until
 from tests.postgres.wire import Counts
@@ -306,6 +306,22 @@ def test_a_frozen_connection_tells_nobody(through: Through, run: Run) -> None:
         assert await through.rows() == [1, 2]
 
     run(freeze())
+
+
+def test_who_is_dismissed_reads_it_between_two_statements(through: Through, run: Run) -> None:
+    """The answer before it is whole; to asyncpg the connection still stands, and yet it begins nothing more on it."""
+
+    async def dismiss() -> None:
+        connection = await asyncpg.connect(through.dsn)
+        through.proxy.cut_when(READY, how=How.DISMISS)
+        assert await connection.fetchval("SELECT 7") == 7
+        assert not connection.is_closed()
+        with pytest.raises(asyncpg.InternalClientError):
+            await connection.fetchval("SELECT 8")
+        assert connection.is_closed()
+        through.proxy.thaw()
+
+    run(dismiss())
 
 
 def test_everything_can_be_frozen(through: Through, run: Run) -> None:

@@ -14,6 +14,11 @@ _ASKS: Final = frozenset("QSHF")
 _UNASKED: Final = frozenset("NASK")
 """What a server says without being asked: notice, notification, a parameter's new value, a key."""
 
+DISMISSAL: Final = (
+    b"E\0\0\0\x4fSFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+)
+"""A server's last word to a session that it ends."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One whole message of one direction."""

@@ -11,16 +11,9 @@ from typing import Any, Final
 import asyncpg
 
 from homing.errors import Unavailable
-from homing.store.postgres.dial import FAILURES, places_of, readable
+from homing.store.postgres.dial import FAILURES, LOST, places_of, readable
 
 _CONNECT_S: Final = 10.0
-_LOST: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says of a connection that was cut between two of its steps
-    OSError,
-    TimeoutError,
-)
 _SETTINGS: Final = {
     "application_name": "homing-beside",
     "statement_timeout": "0",
@@ -48,11 +41,11 @@ async def beside(dsn: str, **settings: str) -> AsyncIterator[Any]:
             # A session that is gone cannot say good-bye; one that hangs must not hold us.
             try:
                 await connection.close(timeout=_CONNECT_S)
-            except _LOST:
+            except LOST:
                 connection.terminate()
     except asyncio.CancelledError:
         raise
-    except _LOST as error:
+    except LOST as error:
         raise Unavailable(f"the database cannot be used: {error or type(error).__name__}") from error
 
 

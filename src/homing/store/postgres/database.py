@@ -291,7 +291,7 @@ async def _once(connection: Connection, work: Work[T]) -> T:
 async def _roll_back(connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
-    except dial.FAILURES:
+    except dial.LOST:
         _terminate(connection)
 
 

@@ -20,14 +20,16 @@ from homing.config.address import UNREADABLE, is_readable
 from homing.errors import ConfigError, Unavailable
 
 Settings = Mapping[str, str]
-FAILURES: Final = (
+LOST: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # no server takes writes
+    # What the library says when a statement begins after the server's last word was read, and before the connection's end.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
-    Unavailable,
 )
+"""Whatever a connection may come to that answers no more, and what a server may refuse."""
+FAILURES: Final = (*LOST, Unavailable)
 """What may be wrong with a server while another one of the address is well."""
 
 ANSWER_S: Final = 10.0

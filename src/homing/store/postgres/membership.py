@@ -15,7 +15,7 @@ from homing.config.settings import ROLES
 from homing.errors import HomingError, Unavailable
 from homing.store.postgres import dial, nodes, partitions
 from homing.store.postgres.database import Database, T, Work
-from homing.store.postgres.dial import FAILURES
+from homing.store.postgres.dial import LOST
 from homing.store.postgres.nodes import Known, Registered, Terms, real_s
 from homing.store.postgres.positions import Positions
 from homing.store.postgres.standing import Memory, Witness, rename
@@ -98,7 +98,7 @@ class PostgresNode(PostgresTalk):
             # All of it here: that others wait for one of a pool, or for an answer of it, is no reason to lose a term.
             await self._measure(ear)
             beat = await nodes.beat(ear, self._epoch, self._started_at, self._terms)
-        except FAILURES as error:
+        except LOST as error:
             ear.terminate()
             raise Unavailable(f"the term could not be renewed: {error}") from error
         if beat.is_renewed:

@@ -15,6 +15,7 @@ from homing.config.address import UNREADABLE, is_readable
 from homing.errors import Unavailable
 from homing.model import Endpoint
 from homing.store.nouns import to_endpoint
+from homing.store.postgres.dial import LOST
 from homing.store.sql import load
 
 _SQL: Final = load("postgres", "onlooker")
@@ -83,9 +84,9 @@ async def see(dsn: str, schema: int, most_dead: int) -> Sight:
         raise Unavailable(UNREADABLE) from error
     except TimeoutError as error:
         raise Unavailable("no answer in time") from error
-    except asyncpg.InternalClientError as error:
+    except asyncpg.TargetServerAttributeNotMatched as error:
         raise Unavailable("none of its servers takes writes") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except LOST as error:
         raise Unavailable(_words(error)) from error
 
 

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any, Final
 
 from homing.config.settings import ROLES, Role
-from homing.errors import HomingError
+from homing.errors import HomingError, Unavailable
 from homing.store.batch import Changed, Committed
 from homing.store.port import HearHint, Share
 from homing.store.postgres import claims, hints
 from homing.store.postgres.database import Database
+from homing.store.postgres.dial import LOST
 from homing.store.postgres.handovers import Handovers, HearCommand, HearLanes, channel
 from homing.store.postgres.nodes import Known
 from homing.store.postgres.registry import PostgresRegistry
@@ -104,6 +105,9 @@ class PostgresTalk(PostgresRegistry):
             ear = await self._db.connect()
             try:
                 links = await self._listen(ear)
+            except LOST as error:
+                ear.terminate()
+                raise Unavailable(f"what the other nodes say cannot be heard: {error}") from error
             except BaseException:
                 ear.terminate()
                 raise
