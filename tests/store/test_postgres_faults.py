@@ -14,15 +14,12 @@ from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import NOON_MS, StillClock, add_user, message_id
 from tests.store.ledger import build_town, post, settle, settled, told
 from tests.store.steps import closing, commit, interleavings, node, play
-from tests.waiting import again
 
 from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.lifecycle.dispatch import Read, Received
 from homing.model import Body, dispatch_key
 from homing.store.batch import Accept, Accepted, Addressee, Batch, Idempotency, Occurrence, Settle, Verdict
 from homing.store.postgres import archive, archive_feed
-from homing.store.postgres.database import APPLICATION
-from homing.store.postgres.nodes import Terms
 from homing.store.postgres.standing import forgotten
 from homing.store.views import FeedPage, MessageQuery
 
@@ -363,34 +360,5 @@ def test_a_batch_costs_one_statement_for_each_table_and_kind(
             "SELECT lane": 1, "DELETE lane": 1, "UPDATE lane": 1, "INSERT attempt": 1, "INSERT settled": 1,
             "round trips": 2,
         }  # fmt: skip
-
-    run(closing(story()))
-
-
-def test_locks_of_a_node_that_stands_still_are_taken_from_it(
-    database: str, clock: StillClock, run: Run
-) -> None:
-    """Between two words of a statement no time-out of the server's counts: whoever buries the node ends what it holds."""
-
-    async def story() -> None:
-        terms = Terms(alive_ms=2_000)
-        dead = await node(database, clock=clock, terms=terms)
-        town = await build_town(dead)
-        key = await post(dead, town.app, "Ann")
-        settings = {"application_name": APPLICATION}  # its limits are off: they do not see it
-        stuck = await asyncpg.connect(database, server_settings=settings)
-        await stuck.execute("BEGIN")
-        await stuck.fetch("SELECT 1 FROM lane FOR UPDATE")
-        heir = await node(database, clock=clock, terms=terms)
-
-        async def look() -> bool:
-            await heir.beat()
-            return dead.epoch in heir._known.live
-
-        await again(look, lambda lives: not lives, "a term runs out by the server's clock")
-        assert [work.key for work in await heir.adopt_lanes((b"", 0), 9)] == [key]
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-            await stuck.fetch("SELECT 1")
-        stuck.terminate()
 
     run(closing(story()))

@@ -32,6 +32,8 @@ class LogEvent(StrEnum):
     """A node among several could not renew its term; it starts nothing when that goes on."""
     TERM_LOST = "term.lost"
     """Its term ran out: the others may take what it held, and it begins anew."""
+    NODE_STUCK = "node.stuck"
+    """Another node stood still amid its transactions: they were ended, for their locks held up everybody."""
     COMMIT_SPLIT = "commit.split"
     """A batch could not be stored whole and is tried in halves."""
     COMMIT_REFUSED = "commit.refused"

@@ -101,6 +101,8 @@ class PostgresNode(PostgresTalk):
         except LOST as error:
             ear.terminate()
             raise Unavailable(f"the term could not be renewed: {error}") from error
+        if beat.ended:
+            logger().warning(LogEvent.NODE_STUCK, sessions=beat.ended)
         if beat.is_renewed:
             self._renewed_at_s = began_s
             before = self._known
@@ -114,6 +116,8 @@ class PostgresNode(PostgresTalk):
                 # For what was at its COMMIT when its node was buried.
                 self._look_again_at_s = None
                 self._bereave()
+            elif beat.ended:
+                self._bereave()  # who looked before passed over what was locked
         else:
             before_epoch = self._epoch
             await self._register()

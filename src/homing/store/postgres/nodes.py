@@ -29,6 +29,8 @@ class Terms(msgspec.Struct, frozen=True):
     """So long after a renewal by the database's clock."""
     trusted_s: float = 20.0
     """No try is started when the last renewal that succeeded began longer ago; each ends within 15 s."""
+    stuck_s: float = 20.0
+    """No transaction waits so long for a node that runs: it gives up every statement after half of it (`dial.ANSWER_S`)."""
 
 
 class Known(NamedTuple):
@@ -74,6 +76,8 @@ class Beat(NamedTuple):
     live: dict[int, frozenset[str]]
     """Their roles."""
     buried: list[int]
+    ended: int
+    """How many sessions of nodes that stand still were ended: what they had locked is free."""
     registry_version: int
     store_id: str
 
@@ -116,15 +120,16 @@ async def register(
 
 
 async def beat(connection: Any, epoch: int, started_at: datetime, terms: Terms) -> Beat:
-    """Renew the term, bury who is dead, and look who lives; each statement is its own transaction."""
+    """Renew the term, end what stands still, bury who is dead, and look who lives; each statement is its own transaction."""
     renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms, started_at)
+    # In each beat, not only where somebody is buried: a lock may be in the way of that, and may be taken after it.
+    ended = len(await connection.fetch(_SQL["end_stuck"], terms.stuck_s))
     buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
     if buried:
-        await connection.execute(_SQL["end_stuck"], terms.alive_ms // 2)
         await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
     version, store_id = await connection.fetchrow(_SQL["news"])
-    return Beat(renewed is not None, live, buried, version, store_id)
+    return Beat(renewed is not None, live, buried, ended, version, store_id)
 
 
 async def _living(connection: Any) -> dict[int, frozenset[str]]:

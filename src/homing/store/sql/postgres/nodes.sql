@@ -14,16 +14,18 @@ VALUES ($1, $2, $4, clock_timestamp(), clock_timestamp() + $3 * interval '1 mill
 UPDATE node SET alive_until = clock_timestamp() + $2 * interval '1 millisecond'
 WHERE epoch = $1 AND started_at = $3 AND alive_until > clock_timestamp() RETURNING epoch;
 
+-- name: end_stuck
+-- Whoever stands still between two words of one statement, or amid its answer, keeps its locks, and no time-out of the
+-- server's ends that. Counted is the time since its last word, not since its transaction began: a long one that goes on is
+-- nobody's business. The ms to wait are for its end: whoever comes next finds nothing locked.
+SELECT pg_terminate_backend(pid, 100) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
+  AND wait_event IN ('ClientRead', 'ClientWrite') AND xact_start IS NOT NULL
+  AND state_change < clock_timestamp() - make_interval(secs => $1);
+
 -- name: bury
 -- The row's lock decides between this and a renewal that comes at the same time.
 DELETE FROM node WHERE alive_until < clock_timestamp() RETURNING epoch;
-
--- name: end_stuck
--- Whoever stands still between two words of one statement keeps its locks, and no time-out of the server's ends that. No
--- transaction of a node that lives waits for its node nearly so long.
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
-  AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - $1 * interval '1 millisecond';
 
 -- name: leave
 -- What it holds can be taken by the others at once.
