@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.acceptance.served import Served, free_port
+from tests.acceptance.served import STOP_S, Served, free_port
 from tests.acceptance.test_two_nodes import TAKEN_OVER_S, shared
 from tests.acceptance.town import all_told, town
 from tests.postgres.server import Server
+from tests.waiting import Growing, again
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 MANY = 64
@@ -46,15 +47,42 @@ def said(served: Served, event: str) -> list[dict[str, Any]]:
 
 async def started(served: Served, count: int) -> dict[int, int]:
     """Wait until so many starts were told; return the process of each number."""
-    while len(said(served, "process.started")) < count:
-        await asyncio.sleep(0.02)
-    return {one["process"]: one["pid"] for one in said(served, "process.started")}
+
+    async def told() -> list[dict[str, Any]]:
+        return said(served, "process.started")
+
+    starts = await again(
+        told, lambda it: len(it) >= count, "nobody tells that a log has grown", within_s=TAKEN_OVER_S
+    )
+    return {one["process"]: one["pid"] for one in starts}
 
 
 async def gone(*pids: int) -> None:
-    """Wait until none of these processes is there any more."""
-    while any(psutil.pid_exists(pid) for pid in pids):
-        await asyncio.sleep(0.02)
+    """Wait until each of these processes has ended; the kernel tells so."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError), open_process(pid) as process:
+            async with asyncio.timeout(STOP_S):
+                await readable(process)
+
+
+@contextlib.contextmanager
+def open_process(pid: int) -> Iterator[int]:
+    """A descriptor of a process that is no child of ours; it can be read from once the process has ended."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def readable(descriptor: int) -> None:
+    """Wait until there is something to read."""
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 @pytest.mark.chaos
@@ -69,7 +97,7 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: S
         async with town(served) as place:
             await place.user("ann")
             receiver = await place.receiver("json", "slow:50ms")
-            acknowledged: list[str] = []
+            acknowledged = Growing[str]()
 
             async def post() -> None:
                 while len(acknowledged) < MESSAGES * KILLS:
@@ -79,17 +107,16 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: S
                             acknowledged.append(answer.json()["messageId"])
 
             load = [asyncio.create_task(post()) for _ in range(16)]
-            again = first
+            now = first
             for kill in range(KILLS):
-                while len(acknowledged) < MESSAGES * kill + MESSAGES // 3:
-                    await asyncio.sleep(0.01)
+                await acknowledged.until(MESSAGES * kill + MESSAGES // 3)
                 number = 2 - kill % 2
-                os.kill(again[number], signal.SIGKILL)
-                before, again = again, await started(served, kill + 3)
+                os.kill(now[number], signal.SIGKILL)
+                before, now = now, await started(served, kill + 3)
                 ended = said(served, "process.ended")[-1]
                 assert (ended["process"], ended["pid"]) == (number, before[number])
                 assert ended["code"] == -signal.SIGKILL
-                assert again == before | {number: again[number]}
+                assert now == before | {number: now[number]}
             await asyncio.gather(*load)
             await all_told(receiver, acknowledged, TAKEN_OVER_S)
             ports = {one["process"]: one["port"] for one in said(served, "metrics.served")}
@@ -98,11 +125,11 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(served: S
                     text = (await aside.get("/metrics")).text
                     assert 'homing_nodes{role="callbacks"} 2.0' in text, (number, text)
                     assert (await aside.get("/1/messages")).status_code == 404
-            await spread(served.port, again)
-            os.kill(again[1], signal.SIGTERM)
+            await spread(served.port, now)
+            os.kill(now[1], signal.SIGTERM)
             last = await started(served, KILLS + 3)
             assert said(served, "process.ended")[-1]["code"] == 0
-            assert last == again | {1: last[1]}
+            assert last == now | {1: last[1]}
         for pid in last.values():
             os.kill(pid, signal.SIGTERM)  # as systemd does: all of a unit's processes get it
         assert served.stop() == 0

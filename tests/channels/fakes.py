@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from tests.waiting import Growing
+
 from homing.channels.push import PushOutcome, PushRequest, PushVerdict
 from homing.channels.sms import ReceiptSink, SmsAnswer, SmsReceipt, SmsRequest, SmsSubmitted
 from homing.errors import HomingError
@@ -199,7 +201,7 @@ class ScriptedPush:
 
     def __init__(self, *answers: PushOutcome | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[PushRequest] = []
+        self.asked = Growing[PushRequest]()
 
     async def push(self, job: PushRequest) -> PushOutcome:
         self.asked.append(job)
@@ -217,7 +219,7 @@ class ScriptedCarrier:
 
     def __init__(self, *answers: SmsAnswer | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[SmsRequest] = []
+        self.asked = Growing[SmsRequest]()
         self.is_up = True
         self.before_answer: Callable[[], None] = lambda: None
         self.sink: ReceiptSink | None = None

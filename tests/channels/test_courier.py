@@ -61,9 +61,7 @@ def test_an_sms_left_in_flight_by_a_crash_waits_and_goes_again(run: Run) -> None
         async with town(carrier=first, house=house) as it:
             key = house.message(fallback_s=60)
             house.clock.jump_to(house.clock.now_ms() + 60_000)
-            async with asyncio.timeout(5):
-                while not first.asked:
-                    await asyncio.sleep(0)
+            await first.asked.until(1)
             # The crash: a new process finds the command as nobody's.
             house.commands[key, CommandKind.SMS] = (0, house.clock.now_ms(), None)
             second = ScriptedCarrier()
@@ -90,7 +88,7 @@ def test_one_query_per_hand_over_and_no_more_than_the_bound_in_flight(
             async def push(self, job: PushRequest) -> PushOutcome:
                 most[0] += 1
                 most[1] = max(most)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # a service takes its time
                 most[0] -= 1
                 return await super().push(job)
 
@@ -220,21 +218,14 @@ def test_the_sweep_finds_a_command_nobody_told_of(run: Run, monkeypatch: pytest.
     """A due command that never came with a commit is found by looking into the store now and then."""
 
     async def story() -> None:
-        is_asked = asyncio.Event()
-
-        class Tells(ScriptedPush):
-            async def push(self, job: PushRequest) -> PushOutcome:
-                is_asked.set()
-                return await super().push(job)
-
-        async with town({"ios": Tells()}) as it:
+        service = ScriptedPush()
+        async with town({"ios": service}) as it:
             house = it.house
             sink, house.sink = house.sink, lambda _batch, _committed: None
             key = house.message(device("a"))
             house.sink = sink
             house.commands[key, CommandKind.PUSH] = (0, house.clock.now_ms(), None)
-            async with asyncio.timeout(5):
-                await is_asked.wait()
+            await service.asked.until(1)
 
     monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
     run(story())
@@ -253,9 +244,8 @@ def test_closing_does_not_wait_for_ever(run: Run) -> None:
         service = Hangs()
         async with town({"ios": service}) as it:
             key = it.house.message(device("a"))
+            await service.asked.until(1)
             async with asyncio.timeout(5):
-                while not service.asked:
-                    await asyncio.sleep(0)
                 await it.courier.close(0.01)
             assert (key, CommandKind.PUSH) in it.house.commands
 

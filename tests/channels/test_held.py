@@ -93,12 +93,12 @@ def test_the_courier_sweeps_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch)
 
     async def story() -> None:
         house, service = Hides(VirtualClock()), ScriptedPush()
-        async with town({"ios": service}, house=house):
+        async with town({"ios": service}, house=house) as it:
             house.hidden()
-            async with asyncio.timeout(5):
-                while house.commands:
-                    await asyncio.sleep(0.001)
+            await service.asked.until(1)
+            await it.after()
             assert len(service.asked) == 1
+            assert not house.commands
 
     monkeypatch.setattr(courier_module, "_SWEEP_S", 0.005)
     run(story())
@@ -120,9 +120,7 @@ def test_what_is_under_way_here_is_not_missing(run: Run) -> None:
         async with town(carrier=carrier) as it:
             key = it.house.message(fallback_s=60)
             it.clock.jump_to(it.clock.now_ms() + 60_000)
-            async with asyncio.timeout(5):
-                while not carrier.asked:
-                    await asyncio.sleep(0)
+            await carrier.asked.until(1)
             it.clock.jump_to(it.clock.now_ms() + 60_000)
             unknown = Batch(occurrences=[Occurrence(key, Received())])
             for _ in range(3):
