@@ -132,10 +132,15 @@ def test_a_restart_keeps_everything(own: Served, run: Run) -> None:
 
 async def until_delivered(place: Town, message_id: str) -> Any:
     """The message as the API shows it, as soon as it is delivered."""
-    while True:
-        shown = (await place.http.get(f"/1/messages/{message_id}")).json()
-        if shown["recipients"][0]["message"] == "delivered":
-            return shown
+
+    async def shown() -> Any:
+        return (await place.http.get(f"/1/messages/{message_id}")).json()
+
+    return await again(
+        shown,
+        lambda it: it["recipients"][0]["message"] == "delivered",
+        "a receipt is written after it was sent",
+    )
 
 
 def test_address_in_use(tmp_path: Path) -> None:

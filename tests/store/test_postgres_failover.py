@@ -12,6 +12,7 @@ from tests.store.conftest import Run
 from tests.store.fakes import StillClock
 from tests.store.ledger import Town, add_endpoint, build_town, post, settle, settled
 from tests.store.steps import closing, node
+from tests.waiting import again
 
 from homing.errors import CommitUnknown, HomingError, Unavailable
 from homing.store.postgres import PostgresStore, dial
@@ -33,13 +34,15 @@ def address(pair: tuple[Server, Server], database: str) -> str:
 
 async def beaten(store: PostgresStore) -> None:
     """Have a node's heart beat until it has."""
-    while True:
+
+    async def has_beaten() -> bool:
         try:
             await store.beat()
         except HomingError:
-            await asyncio.sleep(0.02)  # the dialer's pause is real time
-        else:
-            return
+            return False
+        return True
+
+    await again(has_beaten, bool, "the dialer's pause is real time")
 
 
 async def seqs(store: PostgresStore, town: Town) -> list[int]:
@@ -66,8 +69,8 @@ def test_a_standby_that_has_everything_takes_over(
             with pytest.raises(Unavailable):
                 await a.held_lanes((b"", 0), 9)  # whether it is stored, nobody can say yet
         monkeypatch.setattr(dial, "ANSWER_S", 10.0)
-        while await seqs(b, town) != [1, 2]:
-            await asyncio.sleep(0.01)  # the commit that was given up has gone on by itself
+        why = "the commit that was given up goes on by itself"
+        await again(lambda: seqs(b, town), lambda it: it == [1, 2], why)
         assert len(await a.held_lanes((b"", 0), 9)) == 2
         before = [(store.epoch, store.store_id) for store in (a, b)]
         lost: list[str] = []
