@@ -96,7 +96,9 @@ async def hear(socket: ClientConnection) -> dict[str, Any]:
         return frame
 
 
-async def until(receiver: Receiver, is_enough: Callable[[list[Caught]], bool]) -> list[Caught]:
+async def until(
+    receiver: Receiver, is_enough: Callable[[list[Caught]], bool], *, within_s: float = WITHIN_S
+) -> list[Caught]:
     """Wait until what a receiver answered is enough; return it in order of arrival."""
     answered = asyncio.Event()
 
@@ -110,7 +112,7 @@ async def until(receiver: Receiver, is_enough: Callable[[list[Caught]], bool]) -
     receiver.on_caught.append(look)
     try:
         if not is_enough(done()):
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(within_s):
                 await answered.wait()
     except TimeoutError:
         raise AssertionError(f"{receiver.name} got only {[told(one) for one in done()]}") from None

@@ -19,8 +19,11 @@ from tests.chaos.journal import Journal
 from tests.chaos.load import Senders
 from tests.chaos.shared_remains import rest_of
 from tests.chaos.site import PEOPLE, Site
+from tests.waiting import again
 
 Story = Callable[["Fleet"], Awaitable[None]]
+READY_S = 60.0
+"""A term may have to run out before a node is ready, or notices that it is not."""
 SETTLED_S = 1.0
 """After a death, all that the dead node had sent has been read by then; what it held nobody else tells so early."""
 
@@ -128,9 +131,7 @@ class Fleet:
     async def until_accepted(self, more: int = 1) -> float:
         """Wait until so many more messages were accepted; return when, by the loop's clock."""
         assert self.senders is not None
-        enough = len(self.senders.accepts) + more
-        while len(self.senders.accepts) < enough:
-            await asyncio.sleep(0.01)  # posting goes on by itself
+        await self.senders.accepts.until(len(self.senders.accepts) + more)
         return asyncio.get_running_loop().time()
 
     async def ready(self, node: Served) -> dict[str, Any]:
@@ -141,11 +142,18 @@ class Fleet:
 
     async def until_ready(self, *, is_ready: bool = True) -> str:
         """Wait until all nodes that are up say that they are ready, or one that it is not; return the reasons of the last."""
-        while True:
-            said = [await self.ready(node) for node in self.up]
-            if all(one["ready"] for one in said) if is_ready else not all(one["ready"] for one in said):
-                return " ".join(reason for one in said for reason in one["reasons"])
-            await asyncio.sleep(0.1)
+
+        async def ask() -> list[dict[str, Any]]:
+            return [await self.ready(node) for node in self.up]
+
+        said = await again(
+            ask,
+            lambda said: all(one["ready"] for one in said) is is_ready,
+            "readiness is only asked for",
+            within_s=READY_S,
+            every_s=0.1,
+        )
+        return " ".join(reason for one in said for reason in one["reasons"])
 
     # -- what stands before the nodes ---------------------------------------------------------------------------------
 

@@ -13,9 +13,12 @@ import httpx
 import msgspec
 import websockets
 from tests.chaos.journal import Accept
+from tests.waiting import Growing
 from websockets.asyncio.client import ClientConnection, connect
 
 _GONE = (OSError, TimeoutError, websockets.WebSocketException)
+_AFTER_A_CUT_S, _AFTER_A_REFUSAL_S = 0.01, 0.05
+"""So long these back ends and phones wait before they try again: as everybody's, it is a part of the load."""
 
 
 class Switch:
@@ -40,7 +43,7 @@ class Senders:
     def __init__(
         self, http: Poster, app: int, names: Sequence[str], switch: Switch, rng: random.Random
     ) -> None:
-        self.accepts: list[Accept] = []
+        self.accepts = Growing[Accept]()
         self.repeats = 0
         """How many requests were sent again because their answer was not seen."""
         self._http = http
@@ -80,11 +83,11 @@ class Senders:
                 answer = await self._http.post("/1/messages", content=body, headers=headers)
             except httpx.TransportError:
                 self.repeats += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(_AFTER_A_CUT_S)
                 continue
             if answer.status_code == 503:
                 self.repeats += 1
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_AFTER_A_REFUSAL_S)
                 continue
             assert answer.status_code == 201, f"{answer.status_code} {answer.text}"
             shown: dict[str, Any] = answer.json()
@@ -125,7 +128,7 @@ class Phone:
                     self.connections += 1
                     await self._talk(socket)
             except _GONE:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(_AFTER_A_CUT_S)
 
     async def _talk(self, socket: ClientConnection) -> None:
         cursor = 0 if self._rng.random() < 0.2 else self._cursor

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import asyncpg
 import httpx
 from tests.acceptance.served import Served, environment, made
-from tests.acceptance.town import Town, hear, link, say, told
+from tests.acceptance.town import Town, hear, link, say, told, until
+from tests.waiting import again
 
-from homing.simulator.receivers import Receiver
+from homing.simulator.receivers import Caught, Receiver
 
 STATUSES = ["enqueued", "delivered", "read"]
 WITHIN_S = 90.0
@@ -104,35 +106,32 @@ class Drill:
                     missing.discard(frame["messageId"])
                     await say(socket, {"type": "ack", "messageIds": [frame["messageId"]]})
                     await say(socket, {"type": "read", "messageIds": [frame["messageId"]]})
-            await self._recorded(place, sent)
+            for message in sent:
+                await self._recorded(place, message)
         return sent
 
-    async def _recorded(self, place: Town, sent: list[str]) -> None:
-        for message in sent:
-            until_s = time.monotonic() + WITHIN_S
-            while (await place.statuses(message))["ann"] != STATUSES:
-                assert time.monotonic() < until_s, message
-                await asyncio.sleep(0.02)
+    async def _recorded(self, place: Town, message: str) -> None:
+        why = "a receipt is written after it was sent"
+        await again(lambda: place.statuses(message), lambda it: it["ann"] == STATUSES, why, within_s=WITHIN_S)
 
-    async def _all_told(self, messages: list[str], *names: str) -> None:
-        """Wait until receivers took all three statuses of each message; each in their order."""
-        for name in names or tuple(self._receivers):
-            until_s = time.monotonic() + WITHIN_S
-            while missing := [one for one in messages if self._taken(name, one) != STATUSES]:
-                assert time.monotonic() < until_s, (name, missing[0], self._taken(name, missing[0]))
-                await asyncio.sleep(0.05)
+    async def _all_told(self, messages: list[str]) -> None:
+        """Wait until each receiver took all three statuses of each message; each in their order."""
 
-    def _taken(self, name: str, message: str) -> list[str]:
-        """Statuses of a message that a receiver took, in the order of their first coming."""
-        taken = [told(one) for one in self._receivers[name].caught if 200 <= (one.answered or 0) < 300]
-        return list(dict.fromkeys(status for id_, _, status in taken if id_ == message))
+        def is_enough(caught: list[Caught]) -> bool:
+            taken = taken_of(caught)
+            return all(taken[one] == STATUSES for one in messages)
+
+        for receiver in self._receivers.values():
+            await until(receiver, is_enough, within_s=WITHIN_S)
 
     async def _quiet(self, http: httpx.AsyncClient, message: str) -> None:
         """Wait until the last answer is on disk too."""
-        until_s = time.monotonic() + WITHIN_S
-        while {one["state"] for one in await _callbacks(http, message)} != {"done"}:
-            assert time.monotonic() < until_s, message
-            await asyncio.sleep(0.05)
+        await again(
+            lambda: _callbacks(http, message),
+            lambda told: {one["state"] for one in told} == {"done"},
+            "what an answer came to is written after it came",
+            within_s=WITHIN_S,
+        )
 
     async def _everything(self, http: httpx.AsyncClient) -> dict[str, bytes]:
         """Read what does not change by what is still to be told: path → answer, byte for byte."""
@@ -177,11 +176,15 @@ class Drill:
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment({})
         ) as process:
-            until_s = time.monotonic() + 600.0
-            while (arrived := await self._arrived()) < place:
-                assert process.poll() is None
-                assert time.monotonic() < until_s, arrived
-                await asyncio.sleep(0.05)
+
+            async def arrived_so_far() -> int:
+                assert process.poll() is None, "it ended before it could be killed"
+                return await self._arrived()
+
+            why = "how far it is shows in the database it fills alone"
+            arrived = await again(
+                arrived_so_far, lambda rows: rows >= place, why, within_s=600.0, every_s=0.05
+            )
             process.kill()
         print(f"killed when {arrived:,} rows had arrived")
 
@@ -215,6 +218,16 @@ class Drill:
                 assert [fault for caught in receiver.caught for fault in caught.faults] == []
         assert self.new.stop() == 0
         assert self.new.faults() == []
+
+
+def taken_of(caught: list[Caught]) -> dict[str, list[str]]:
+    """Message → its statuses that were answered 2xx, in the order of their first coming."""
+    taken: dict[str, list[str]] = defaultdict(list)
+    for one in caught:
+        message, _, status = told(one)
+        if 200 <= (one.answered or 0) < 300 and status not in taken[message]:
+            taken[message].append(status)
+    return taken
 
 
 async def _read(http: httpx.AsyncClient, path: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from tests.chaos.journal import Call, Dispatch
+from tests.waiting import again
 
 from homing.contract.notification import StatusNotification
 from homing.simulator.answers import Answer, Behaviour
@@ -45,6 +46,7 @@ class Receivers:
         self._taken: set[tuple[str, Dispatch, str]] = set()
         self._missing: set[tuple[str, Dispatch, str]] = set()
         self._has_all = asyncio.Event()
+        self._is_told = asyncio.Event()
 
     async def start(self) -> None:
         """Listen, moody from now on."""
@@ -65,12 +67,15 @@ class Receivers:
                 async with asyncio.timeout(within_s):
                     await self._has_all.wait()
 
+    async def until_told_anything(self) -> None:
+        """Wait until the next callback, whatever it is and whoever gets it."""
+        self._is_told.clear()
+        await self._is_told.wait()
+
     async def until_hung_up(self) -> None:
         """Wait until all that a dead server had sent was read and its connections have ended."""
-        is_first = True
-        while is_first or any(receiver._connections for receiver in self.by_name.values()):
-            is_first = False
-            await asyncio.sleep(0.005)  # connections that still wait to be accepted show nowhere
+        for receiver in self.by_name.values():
+            await hung_up(receiver)
 
     def calls(self, starts_s: Sequence[float]) -> Iterator[Call]:
         """Everything that came, in order of arrival at each receiver; ``starts_s`` tells the server's lives apart."""
@@ -91,6 +96,7 @@ class Receivers:
         caught.headers = {
             "webhook-id": caught.webhook_id
         }  # the rest was examined; a long run keeps many of these
+        self._is_told.set()
         it = caught.notification
         if caught.answered is None or caught.answered >= 300 or not isinstance(it, StatusNotification):
             return
@@ -100,6 +106,21 @@ class Receivers:
             self._missing.discard(said)
             if not self._missing:
                 self._has_all.set()
+
+
+async def hung_up(receiver: Receiver) -> None:
+    """Wait until all that a dead server had sent to it was read and its connections have ended."""
+    # Connections that still wait to be accepted show nowhere, but those that came before ours are accepted before it.
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+    async def open_ones() -> int:
+        return len(receiver._connections)
+
+    await again(open_ones, lambda count: count == 0, "a receiver does not tell that somebody hung up")
 
 
 def _call(name: str, caught: Caught, life: int) -> Call:

@@ -5,6 +5,7 @@ Deaths overlap: a node is killed long before what the one before it held could b
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine
@@ -12,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chaos.fleet import Fleet, connected, traced
+from tests.chaos.fleet import Fleet, connected, epoch_of, traced
 from tests.chaos.journal import Journal, check, count
 from tests.chaos.planted import NODE_BUGS
 from tests.chaos.site import IS_FULL, figures
 from tests.postgres.server import Server
+from tests.waiting import again
 
 CYCLES = 50 if IS_FULL else 2
-TAKEN_OVER_S = 45.0
-"""What a dead node held is another's by then: a term of 40 s, a beat, the walk."""
 PATIENCE_S = 60.0
+TAKEN_OVER_S = 45.0 if IS_FULL else PATIENCE_S
+"""What a dead node held is another's by then: a term of 40 s, a beat, the walk. A short run has a busy machine beside it."""
 BETWEEN_S = (1.0, 7.0) if IS_FULL else (0.5, 1.0)
 QUIET_S = 240.0 if IS_FULL else 60.0
 _HELD = "SELECT count(*) FROM lane WHERE due IS NULL AND owner = $1"
@@ -49,14 +51,22 @@ class Deaths:
                 return int(await onlooker.fetchval(_HELD, epoch))
 
         async def watch(epoch: int, died_s: float) -> None:
-            while await held(epoch) and loop.time() - died_s < PATIENCE_S:
-                await asyncio.sleep(0.25)
+            why = "whose lanes they are now shows in the store alone"
+            with contextlib.suppress(AssertionError):  # a run with a bug is judged to its end
+                await again(
+                    lambda: held(epoch), lambda count: count == 0, why, within_s=PATIENCE_S, every_s=0.25
+                )
             self.taken_s.append(loop.time() - died_s)
+
+        async def at_work(epoch: int) -> None:
+            await again(lambda: held(epoch), bool, "what a node holds shows in the store alone")
 
         async with asyncio.TaskGroup() as watching:
             for _ in range(self.cycles):
                 await asyncio.sleep(fleet.rng.uniform(*self._between_s))  # a random moment is the point
                 victim = fleet.rng.choice(fleet.nodes)
+                if len(self.held) % 2 == 0:  # on a slow machine there are moments at which it holds nothing
+                    await at_work(epoch_of(victim))
                 epoch = await fleet.kill(victim)
                 died_s = loop.time()
                 self.held.append(await held(epoch))

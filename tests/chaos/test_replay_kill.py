@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 import pytest
 from tests.acceptance.served import Served, made
+from tests.chaos.receiver import hung_up
 from tests.chaos.remains import rest_of
 from tests.waiting import again
 
@@ -71,12 +72,6 @@ class Place:
                 self._heard.clear()
                 await self._heard.wait()
 
-    async def until_hung_up(self) -> None:
-        """Wait until all that a dead server had sent was read and its connections have ended."""
-        await asyncio.sleep(0.005)  # connections that still wait to be accepted show nowhere
-        while self.receiver._connections:
-            await asyncio.sleep(0.005)
-
     async def fill(self, http: httpx.AsyncClient) -> None:
         """Send messages with one event for each recipient, ``CALLBACKS`` in all."""
         app = await made(http, "/1/apps", {"name": "replay"})
@@ -99,14 +94,17 @@ class Place:
         for kill in range(KILLS):
             await self.until(replayed, int(CALLBACKS * (kill + rng.random()) / (KILLS + 1)))
             self.served.kill()
-            await self.until_hung_up()  # so that a callback counts for the life that sent it
+            await hung_up(self.receiver)  # so that a callback counts for the life that sent it
             await self.start()
-        while True:
-            shown: dict[str, Any] = (await http.get(f"/1/jobs/{job}")).json()
-            if shown["state"] == "done":
-                return shown
-            await self.until(replayed, replayed() + 1 if replayed() < CALLBACKS else 0)
-            await asyncio.sleep(0.02)  # the last answers are being written
+        await self.until(replayed, CALLBACKS)
+
+        async def shown() -> dict[str, Any]:
+            told: dict[str, Any] = (await http.get(f"/1/jobs/{job}")).json()
+            return told
+
+        return await again(
+            shown, lambda it: it["state"] == "done", "a job is only asked for", within_s=PATIENCE_S
+        )
 
     def count(self, job: str) -> Callable[[], int]:
         return lambda: sum(1 for one in self.told if one.job == job)

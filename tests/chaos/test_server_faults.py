@@ -20,6 +20,7 @@ from tests.chaos.site import IS_FULL, figures
 from tests.postgres.link import How
 from tests.postgres.proxy import COMMIT_ANSWERED, COMMIT_ASKED, Proxy
 from tests.postgres.server import Server
+from tests.waiting import again
 
 from homing.store.postgres.database import APPLICATION
 
@@ -110,15 +111,23 @@ async def a_node_stands_still(fleet: Fleet, place: Place) -> None:
     with stands_still(victim._process):
         assert await onlooker.fetchval(asked, epoch)
         began_s = loop.time()
-        while await onlooker.fetchval(asked, epoch):
-            assert loop.time() - began_s < TAKEN_OVER_S, "nobody took over what it held"
-            await asyncio.sleep(0.25)
+        await again(
+            lambda: onlooker.fetchval(asked, epoch),
+            lambda count: count == 0,
+            "whose lanes they are now shows in the store alone",
+            within_s=TAKEN_OVER_S,
+            every_s=0.25,
+        )
         print(f"\nthe other had all that the node held {loop.time() - began_s:.1f} s after it stood still")
         await asyncio.sleep(began_s + STANDS_STILL_S - loop.time())  # what it is called for
         fleet.dies()
-    while len(list(facts(victim, "term.lost"))) == terms_lost:
+
+    async def lost() -> int:
         assert not await onlooker.fetchval(asked, epoch)
-        await asyncio.sleep(0.01)
+        return len(list(facts(victim, "term.lost")))
+
+    why = "nobody tells that a log has grown"
+    await again(lost, lambda count: count > terms_lost, why, within_s=TAKEN_OVER_S, every_s=0.01)
     fleet.up.append(victim)
     await fleet.until_ready()
     assert not await onlooker.fetchval(asked, epoch)

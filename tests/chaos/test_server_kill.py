@@ -33,7 +33,7 @@ class Run:
         self.rng, self.switch, self.receivers = self.site.rng, self.site.switch, self.site.receivers
         self.cycles = CYCLES
         self.lives_s = (0.05, 1.5 if IS_FULL else 0.6)
-        """How long the server lives once it is up, at least and at most."""
+        """How long the server lives once it is up, or at work, at least and at most."""
         self.quiet_s = 240.0 if IS_FULL else 25.0
         """How long everything may take at the end to be told."""
         self.starts_s: list[float] = []
@@ -58,8 +58,8 @@ class Run:
             async with asyncio.TaskGroup() as everybody:
                 posting = [everybody.create_task(senders.run()) for _ in range(SENDERS)]
                 phoning = [everybody.create_task(phone.run()) for phone in site.phones]
-                for _ in range(self.cycles):
-                    await self._die()
+                for cycle in range(self.cycles):
+                    await self._die(is_at_work=cycle % 2 == 0)
                     await self._start()
                 self.switch.is_ending = True
                 await asyncio.gather(*posting)
@@ -105,7 +105,10 @@ class Run:
         self.recoveries_s.append(await self.served.ready("/healthz"))
         self.switch.up.set()
 
-    async def _die(self) -> None:
+    async def _die(self, *, is_at_work: bool) -> None:
+        """Die at any moment, or at one after something was told: a slow machine has lives in which nothing happens."""
+        if is_at_work:
+            await self.receivers.until_told_anything()
         await asyncio.sleep(self.rng.uniform(*self.lives_s))  # a random moment is the point
         self.switch.up.clear()
         await self._kill()
