@@ -172,10 +172,11 @@ def test_a_graceful_stop_waits_for_tries_and_gives_the_rest_back(tmp_path: Path,
             first, second = await place.send(), await place.send()
             await until(lambda: place.sender.open)
             closing = asyncio.ensure_future(place.courier.close())
-            await asyncio.sleep(0)
-            assert not closing.done()
+            for _ in range(10):  # did it not wait, it would have given both back before it was looked so often
+                assert [(await place.told(key, endpoint)).owned for key in (first, second)] == [True] * 2
             place.sender.let_go()
             await closing
+            assert not (await place.told(second, endpoint)).owned
             assert len(place.sender.tries) == 1
         async with office(path) as place:
             await place.quiet()

@@ -6,16 +6,16 @@ import socket
 
 import pytest
 from tests.callbacks.zoo import (
+    LIMITS,
     LOOPBACK,
-    QUICK,
     Run,
     endpoint,
     open_descriptors,
     outbox,
     post,
-    until,
     zoo,
 )
+from tests.engine.fakes import until
 
 from homing.callbacks.job import Done, Job
 from homing.callbacks.limits import Limits
@@ -140,7 +140,7 @@ def test_an_error_in_on_done_does_not_stop_the_sender(run: Run, caplog: pytest.L
                 told.extend(ended)
                 raise RuntimeError("the caller's mistake")
 
-            sender = Sender(asyncio.get_running_loop(), LOOPBACK, QUICK, on_done)
+            sender = Sender(asyncio.get_running_loop(), LOOPBACK, LIMITS, on_done)
             slow, quick = endpoint(receiver.url("slow"), 1, timeout_s=0.3), endpoint(receiver.url("ok"), 2)
             sender.submit([post(slow), post(quick)])
             await until(lambda: len(told) == 2)

@@ -6,16 +6,16 @@ import socket
 import pycurl
 import pytest
 from tests.callbacks.zoo import (
+    LIMITS,
     LOOPBACK,
-    QUICK,
     Run,
     dialler_is,
     endpoint,
     outbox,
     post,
-    until,
     zoo,
 )
+from tests.engine.fakes import until
 
 from homing.callbacks.addresses import AddressPolicy
 from homing.callbacks.guard import ParsedUrl
@@ -44,7 +44,7 @@ def test_endings_come_together_and_may_start_more(run: Run) -> None:
                 elif sender.in_flight == 0:
                     finished.set()
 
-            sender = Sender(asyncio.get_running_loop(), LOOPBACK, QUICK, on_done)
+            sender = Sender(asyncio.get_running_loop(), LOOPBACK, LIMITS, on_done)
             sender.submit([post(view) for _ in range(64)])
             await finished.wait()
             assert len(receiver.requests) == 1_000
@@ -59,7 +59,7 @@ def test_an_ending_is_never_told_inside_submit(run: Run) -> None:
 
     async def main() -> None:
         told: list[Done] = []
-        sender = Sender(asyncio.get_running_loop(), AddressPolicy(), QUICK, told.extend)
+        sender = Sender(asyncio.get_running_loop(), AddressPolicy(), LIMITS, told.extend)
         sender.submit([post(endpoint("http://127.0.0.1:1999/"))])
         assert told == []
         await until(lambda: told)
@@ -166,7 +166,7 @@ def test_a_name_that_does_not_exist_is_told_as_such(run: Run) -> None:
 def test_only_ip_addresses_are_dialled() -> None:
     """A socket of another family, as for unix paths, is refused before it is made."""
     view, opened = endpoint("http://127.0.0.1/"), list[socket.socket]()
-    transfer = Transfer(view, LOOPBACK, QUICK, opened, None)
+    transfer = Transfer(view, LOOPBACK, LIMITS, opened, None)
     assert transfer._dial(0, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "/run/x")) == pycurl.SOCKET_BAD
     assert opened == []
     transfer.close()
@@ -291,7 +291,7 @@ def test_handles_are_freed_with_their_endpoint_and_above_the_limit(run: Run) -> 
     """A forgotten endpoint keeps nothing, many idle ones keep a bounded number, and all can be used again."""
 
     async def main() -> None:
-        async with zoo() as receiver, outbox(limits=QUICK._replace(idle_handles=20)) as box:
+        async with zoo() as receiver, outbox(limits=LIMITS._replace(idle_handles=20)) as box:
             views = [endpoint(receiver.url("ok"), n) for n in range(60)]
             for start in range(0, 60, 6):
                 await box.send(*map(post, views[start : start + 6]))
@@ -313,7 +313,7 @@ def test_close_cancels_and_returns_what_had_not_ended(run: Run) -> None:
     async def main() -> None:
         async with zoo() as receiver:
             told: list[Done] = []
-            sender = Sender(asyncio.get_running_loop(), LOOPBACK, QUICK, told.extend)
+            sender = Sender(asyncio.get_running_loop(), LOOPBACK, LIMITS, told.extend)
             jobs = [post(endpoint(receiver.url("hold"), n)) for n in range(5)]
             sender.submit(jobs)
             await until(lambda: len(receiver.held) == 5)
@@ -340,7 +340,7 @@ def test_closing_inside_on_done_is_harmless(run: Run) -> None:
                 told.extend(ended)
                 left.extend(sender.close())
 
-            sender = Sender(asyncio.get_running_loop(), LOOPBACK, QUICK, on_done)
+            sender = Sender(asyncio.get_running_loop(), LOOPBACK, LIMITS, on_done)
             sender.submit(
                 [post(endpoint(receiver.url(path), n)) for n, path in enumerate(("ok", "hold", "hold"))]
             )

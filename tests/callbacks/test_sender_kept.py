@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import select
 from pathlib import Path
 
 import pytest
 from tests.callbacks.certificates import certificates
 from tests.callbacks.misdeeds import at_first, half_closes, hangs_up, takes_a_byte, then, waits
 from tests.callbacks.rows import GONE
-from tests.callbacks.zoo import OK, Act, Run, Zoo, endpoint, hang, lag, outbox, post, reset, says, until, zoo
+from tests.callbacks.zoo import OK, Act, Run, Zoo, endpoint, hang, lag, outbox, post, reset, says, zoo
+from tests.engine.fakes import until
 
 from homing.callbacks.job import Reached
 from homing.callbacks.limits import Limits
@@ -59,10 +61,9 @@ def test_a_kept_connection_that_falls_silent_is_told_as_connected(run: Run) -> N
 
     async def main() -> None:
         async with zoo(act=at_first(says(OK), hang)) as receiver, outbox() as box:
-            view = endpoint(receiver.url("hook"), timeout_s=0.5)
-            (done,) = await box.send(post(view))
+            (done,) = await box.send(post(endpoint(receiver.url("hook"))))
             assert done.reached is Reached.ANSWER
-            (done,) = await box.send(post(view))
+            (done,) = await box.send(post(endpoint(receiver.url("hook"), 2, timeout_s=0.5)))
             assert (done.error, done.reached, done.address) == (Outcome.TIMEOUT, Reached.READY, "127.0.0.1")
             assert done.phases[:4] == (0, 0, 0, 0)
             assert receiver.connections == 1
@@ -152,6 +153,8 @@ def test_what_comes_behind_an_answer_is_never_the_next_one(run: Run, surplus: by
             ((first),) = await asking
             assert first.status == 200
             os.write(receiver.held[0].get_extra_info("socket").fileno(), surplus)
+            # It has arrived before the loop has turned.
+            assert select.select([box.sender._poller._epoll], [], [], 10)[0]
             if waits:
                 await asyncio.sleep(0)
             (second,) = await box.send(post(endpoint(receiver.url("ok"), 2)))

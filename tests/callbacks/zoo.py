@@ -23,7 +23,7 @@ from homing.contract.signature import Signer
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-QUICK = Limits(connect_s=0.4)
+LIMITS = Limits()
 
 
 class Request(NamedTuple):
@@ -170,7 +170,7 @@ async def zoo(
 class Outbox:
     """A sender, and what it told; `send` gives the endings in the order of the jobs."""
 
-    def __init__(self, policy: AddressPolicy = LOOPBACK, limits: Limits = QUICK) -> None:
+    def __init__(self, policy: AddressPolicy = LOOPBACK, limits: Limits = LIMITS) -> None:
         self.calls: list[list[Done]] = []
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self.sender = Sender(asyncio.get_running_loop(), policy, limits, self._on_done)
@@ -188,7 +188,7 @@ class Outbox:
 
 
 @asynccontextmanager
-async def outbox(policy: AddressPolicy = LOOPBACK, limits: Limits = QUICK) -> AsyncIterator[Outbox]:
+async def outbox(policy: AddressPolicy = LOOPBACK, limits: Limits = LIMITS) -> AsyncIterator[Outbox]:
     """An outbox that is closed at the end."""
     box = Outbox(policy, limits)
     try:
@@ -207,7 +207,7 @@ class Lag:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + 0.02
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # how late this ends is what is watched
             self.worst_ms = max(self.worst_ms, 1_000 * (loop.time() - due))
 
 
@@ -231,12 +231,6 @@ def endpoint(url: str, number: int = 1, timeout_s: float = 5.0, form: Form = For
 def post(view: EndpointView, body: bytes = b"{}") -> Job:
     """A POST to an endpoint's own URL."""
     return Job(view, ["content-type: application/json", "webhook-id: msg_1"], body)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Return when a fact holds, looking again at every turn of the loop."""
-    while not holds():
-        await asyncio.sleep(0)
 
 
 Run = Callable[[Awaitable[Any]], Any]
