@@ -8,7 +8,6 @@ import pytest
 from tests.callbacks.office import Answer, Try
 from tests.callbacks.offices import SharedOffice, offices
 from tests.engine.fakes import until
-from tests.postgres.server import Server
 
 from homing.callbacks import doubts
 from homing.errors import Unavailable
@@ -28,14 +27,14 @@ def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("is_heard", [True, False])
 def test_an_endpoint_made_at_one_node_is_told_what_is_sent_through_another(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch, is_heard: bool
 ) -> None:
     """Each is told its event once, though the sender has never heard of it, or thinks it disabled (TF)."""
     if not is_heard:
         unheard(monkeypatch)
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as (here, there):
+        async with offices(dsn) as (here, there):
             there.app = here.app
             endpoints = []
             for _ in range(20):
@@ -56,14 +55,14 @@ def test_an_endpoint_made_at_one_node_is_told_what_is_sent_through_another(
 
 
 def test_what_is_owed_to_an_endpoint_that_is_really_disabled_is_given_up(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the node knows that nobody enabled it meanwhile, however often the store must be asked."""
     unheard(monkeypatch)
     monkeypatch.setattr(doubts, "_AGAIN_S", 0.0)
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database), max_per_endpoint=1) as (here, there):
+        async with offices(dsn, max_per_endpoint=1) as (here, there):
             there.app = here.app
             endpoint = await here.add_endpoint()
             there.sender.answer = lambda _: None
@@ -97,11 +96,11 @@ def busiest(instants: Sequence[int], ms: int = 1_000) -> int:
     return max((sum(first <= one < first + ms for one in instants) for first in instants), default=0)
 
 
-def test_nodes_keep_to_an_endpoints_rate_together(run: Run, postgres: Server, fresh_database: str) -> None:
+def test_nodes_keep_to_an_endpoints_rate_together(run: Run, dsn: str) -> None:
     """Two tell no more than one may; when one dies the other takes the whole rate; everything is told."""
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             here, there = places
             there.app = here.app
             clock = here.clock
@@ -145,11 +144,11 @@ def test_nodes_keep_to_an_endpoints_rate_together(run: Run, postgres: Server, fr
     run(story())
 
 
-def test_nodes_keep_to_an_endpoints_places_together(run: Run, postgres: Server, fresh_database: str) -> None:
+def test_nodes_keep_to_an_endpoints_places_together(run: Run, dsn: str) -> None:
     """What may be on its way at a time is shared; whoever is left has all of it."""
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             here, there = places
             there.app = here.app
             await here.add_endpoint(options=EndpointOptions(max_in_flight=5))

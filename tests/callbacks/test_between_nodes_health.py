@@ -8,7 +8,6 @@ import pytest
 from tests.callbacks.office import Answer
 from tests.callbacks.offices import SharedOffice, offices
 from tests.engine.fakes import until
-from tests.postgres.server import Server
 
 from homing.callbacks import health, opinion
 from homing.callbacks.health import REST_AFTER
@@ -73,7 +72,7 @@ async def fall_ill(places: list[SharedOffice], endpoint: Endpoint, sends: int = 
 
 @pytest.mark.parametrize("is_heard", [True, False])
 def test_what_one_finds_out_all_know_and_one_asks(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch, is_heard: bool
 ) -> None:
     """The node whose turn it is probes, the other does not; its success wakes both, and both tell what waits.
 
@@ -83,7 +82,7 @@ def test_what_one_finds_out_all_know_and_one_asks(
         monkeypatch.setattr(PostgresStore, "_notified", lambda *_said: None)
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             _here, there = places
             endpoint = await found(places)
             await fall_ill(places, endpoint)
@@ -114,13 +113,11 @@ def test_what_one_finds_out_all_know_and_one_asks(
     run(story())
 
 
-def test_when_the_one_who_asked_is_no_more_the_other_asks(
-    run: Run, postgres: Server, fresh_database: str
-) -> None:
+def test_when_the_one_who_asked_is_no_more_the_other_asks(run: Run, dsn: str) -> None:
     """Its turn passes over with its term, and the endpoint is woken in the end."""
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             here, there = places
             endpoint = await found(places)
             await fall_ill(places, endpoint)
@@ -135,11 +132,11 @@ def test_when_the_one_who_asked_is_no_more_the_other_asks(
     run(story())
 
 
-def test_the_other_asks_too_if_seldom(run: Run, postgres: Server, fresh_database: str) -> None:
+def test_the_other_asks_too_if_seldom(run: Run, dsn: str) -> None:
     """The one whose turn it is may be the only one that cannot reach it."""
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             _here, there = places
             endpoint = await found(places)
             await fall_ill(places, endpoint)
@@ -153,14 +150,14 @@ def test_the_other_asks_too_if_seldom(run: Run, postgres: Server, fresh_database
 
 
 def test_a_node_that_cannot_reach_it_leaves_it_to_one_that_can(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It rests alone: what it was to tell the other tells, and days of its own failures disable nothing."""
     for place in (health, opinion):
         monkeypatch.setattr(place, "DISABLE_AFTER_MS", 1_800_000)
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database)) as places:
+        async with offices(dsn) as places:
             here, there = places
             endpoint = await found(places)
             here.sender.answer = lambda _: DOWN
@@ -190,13 +187,11 @@ def test_a_node_that_cannot_reach_it_leaves_it_to_one_that_can(
     run(story())
 
 
-def test_one_that_is_disabled_is_told_nothing_by_anybody(
-    run: Run, postgres: Server, fresh_database: str
-) -> None:
+def test_one_that_is_disabled_is_told_nothing_by_anybody(run: Run, dsn: str) -> None:
     """A 410 at one node: the other gives up what it holds."""
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database), max_per_endpoint=1) as places:
+        async with offices(dsn, max_per_endpoint=1) as places:
             here, there = places
             endpoint = await found(places)
             there.sender.answer = lambda _: None
@@ -216,14 +211,12 @@ def test_one_that_is_disabled_is_told_nothing_by_anybody(
     run(story())
 
 
-def test_the_last_word_stands(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_word_stands(run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found out while the word before is on its way is said after it, never beside it; a failure repeats it."""
     monkeypatch.setattr(opinion, "_AGAIN_S", 0.0)
 
     async def story() -> None:
-        async with offices(postgres.dsn(fresh_database), 1) as places:
+        async with offices(dsn, 1) as places:
             [here] = places
             endpoint = await found(places)
             apply, gate, said = here.node.apply, asyncio.Event(), list[str]()

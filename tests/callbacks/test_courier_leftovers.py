@@ -172,7 +172,7 @@ def test_a_graceful_stop_waits_for_tries_and_gives_the_rest_back(tmp_path: Path,
             first, second = await place.send(), await place.send()
             await until(lambda: place.sender.open)
             closing = asyncio.ensure_future(place.courier.close())
-            for _ in range(10):  # did it not wait, it would have given both back before it was looked so often
+            for _ in range(10):  # so often, that it would have given both back if it did not wait
                 assert [(await place.told(key, endpoint)).owned for key in (first, second)] == [True] * 2
             place.sender.let_go()
             await closing

@@ -10,18 +10,25 @@ from homing.callbacks import courier
 from homing.store.changes import UpdateEndpoint
 
 
+async def three_are_held(place: Office, under_way: int) -> None:
+    """Have three messages held here, so many of them on their way and not answered until they are let go."""
+    await place.add_endpoint()
+    place.engine.born_free = frozenset  # none is left to the store
+    place.sender.answer = lambda _: None
+    for _ in range(3):
+        await place.send()
+    await until(lambda: len(place.courier._lanes.held) == 3)
+    assert len(place.sender.open) == under_way
+
+
 def test_nothing_begins_while_the_term_is_in_doubt(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed meanwhile is held, and told once the node knows that it stays its own."""
     monkeypatch.setattr(courier, "_OURS_AGAIN_S", 0.01)
     is_trusted = [False]
 
     async def story(place: Office) -> None:
-        await place.add_endpoint()
-        place.engine.born_free = frozenset
-        for _ in range(3):
-            await place.send()
-        await until(lambda: len(place.courier._lanes.held) == 3)
-        assert place.sender.tries == []
+        await three_are_held(place, under_way=0)
+        place.sender.answer = lambda _: Answer()
         is_trusted[0] = True
         await until(lambda: len(place.sender.tries) == 3)
         await place.quiet()
@@ -33,12 +40,7 @@ def test_what_is_held_is_dropped_when_the_term_is_lost(at_work: AtWork) -> None:
     """Tries under way end and are recorded, nothing that waits begins; what the store has is found there again."""
 
     async def story(place: Office) -> None:
-        await place.add_endpoint()
-        place.engine.born_free = frozenset
-        place.sender.answer = lambda _: None
-        for _ in range(3):
-            await place.send()
-        await until(lambda: len(place.sender.open) == 2)
+        await three_are_held(place, under_way=2)
         place.courier.lost()
         assert not place.courier._lanes.held
         place.sender.answer = lambda _: Answer()
@@ -58,12 +60,7 @@ def test_what_another_held_is_taken_up_when_it_is_no_more(at_work: AtWork) -> No
     """Also when the word comes twice: each is told once."""
 
     async def story(place: Office) -> None:
-        await place.add_endpoint()
-        place.engine.born_free = frozenset
-        place.sender.answer = lambda _: None
-        for _ in range(3):
-            await place.send()
-        await until(lambda: len(place.sender.open) == 1)
+        await three_are_held(place, under_way=1)
         place.courier.lost()
         await place.store._db.write(lambda c: c.execute("UPDATE lane SET owner = owner - 1"))
         place.sender.answer = lambda _: Answer()

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 from tests.gateway.house import PASSWORD, House, ended, first, house, online, take
-from tests.postgres.server import Server
 
 from homing.device import Device, Event, Gone, LoginNeeded, Message, ReadElsewhere
-from homing.gateway import server
 from homing.lifecycle.dispatch import Recalled
 from homing.model import dispatch_key, uuid_bytes
 from homing.store.batch import Occurrence
@@ -60,14 +58,12 @@ async def told(device: Device) -> Event:
     return event
 
 
-def test_what_is_read_or_recalled_at_one_node_is_told_at_the_other(
-    run: Run, postgres: Server, fresh_database: str
-) -> None:
+def test_what_is_read_or_recalled_at_one_node_is_told_at_the_other(run: Run, dsn: str) -> None:
     """At once, by a hint: the heartbeat comes after 30 s."""
 
     async def story() -> None:
         async with (
-            two_houses(postgres.dsn(fresh_database)) as (here, there),
+            two_houses(dsn) as (here, there),
             await online(here) as phone,
             await online(there) as tablet,
         ):
@@ -83,13 +79,11 @@ def test_what_is_read_or_recalled_at_one_node_is_told_at_the_other(
     run(story())
 
 
-def test_a_poll_at_one_node_hears_what_is_read_at_the_other(
-    run: Run, postgres: Server, fresh_database: str
-) -> None:
+def test_a_poll_at_one_node_hears_what_is_read_at_the_other(run: Run, dsn: str) -> None:
     """One that waits answers then."""
 
     async def story() -> None:
-        async with two_houses(postgres.dsn(fresh_database)) as (here, there), await online(here) as phone:
+        async with two_houses(dsn) as (here, there), await online(here) as phone:
             tablet = await there.device()
             message_id = await here.post("x", "ann")
             await take(phone, 1)
@@ -102,15 +96,12 @@ def test_a_poll_at_one_node_hears_what_is_read_at_the_other(
     run(story())
 
 
-def test_what_is_read_elsewhere_between_two_polls_is_found_at_the_heartbeat(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("quick_heartbeat")
+def test_what_is_read_elsewhere_between_two_polls_is_found_at_the_heartbeat(run: Run, dsn: str) -> None:
     """A device that polls now and then is linked nowhere meanwhile, so nobody sends it a hint."""
-    monkeypatch.setattr(server, "TEND_S", 0.01)
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.02)
 
     async def story() -> None:
-        async with two_houses(postgres.dsn(fresh_database)) as (here, there), await online(here) as phone:
+        async with two_houses(dsn) as (here, there), await online(here) as phone:
             tablet = await there.device()
             message_id = await here.post("x", "ann")
             await take(phone, 1)
@@ -123,17 +114,16 @@ def test_what_is_read_elsewhere_between_two_polls_is_found_at_the_heartbeat(
     run(story())
 
 
+@pytest.mark.usefixtures("quick_heartbeat")
 def test_a_hint_that_was_lost_is_made_good_at_the_heartbeat(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of what the other node said arrives: the message, that it was read, that another is gone."""
-    monkeypatch.setattr(server, "TEND_S", 0.01)
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.02)
     monkeypatch.setattr(PostgresStore, "_hinted", lambda *_said: None)
 
     async def story() -> None:
         async with (
-            two_houses(postgres.dsn(fresh_database)) as (here, there),
+            two_houses(dsn) as (here, there),
             await online(here) as phone,
             await online(there) as tablet,
         ):
@@ -149,13 +139,13 @@ def test_a_hint_that_was_lost_is_made_good_at_the_heartbeat(
 
 
 def test_word_of_a_login_does_not_end_the_link_that_was_opened_with_it(
-    run: Run, postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However late it comes to the node where the device is by now; a newer login on it does."""
     monkeypatch.setattr(PostgresStore, "_notified", lambda *_said: None)
 
     async def story() -> None:
-        async with two_houses(postgres.dsn(fresh_database)) as (here, there):
+        async with two_houses(dsn) as (here, there):
             phone = await here.device()
             phone.url = there.url
             await phone.connect()
@@ -171,14 +161,12 @@ def test_word_of_a_login_does_not_end_the_link_that_was_opened_with_it(
     run(story())
 
 
-def test_a_device_that_is_logged_out_at_one_node_is_let_go_at_the_other(
-    run: Run, postgres: Server, fresh_database: str
-) -> None:
+def test_a_device_that_is_logged_out_at_one_node_is_let_go_at_the_other(run: Run, dsn: str) -> None:
     """Its token is revoked, or its user deleted: the link is closed with 4401."""
 
     async def story() -> None:
         async with (
-            two_houses(postgres.dsn(fresh_database)) as (here, there),
+            two_houses(dsn) as (here, there),
             await online(there) as phone,
             await online(there, "bob") as other,
         ):

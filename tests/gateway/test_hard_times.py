@@ -11,7 +11,6 @@ from tests.gateway.house import House, closed_with, house
 from homing.contract.status import Status
 from homing.device import Device, Disconnected, Message
 from homing.errors import Unavailable
-from homing.gateway import server
 from homing.gateway.session import WINDOW
 from homing.store.batch import Occurrence, Result
 
@@ -26,12 +25,9 @@ async def next_message(device: Device) -> Message:
     raise AssertionError("the link ended")
 
 
-def test_a_message_nobody_told_of_is_found_at_the_heartbeat(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("quick_heartbeat")
+def test_a_message_nobody_told_of_is_found_at_the_heartbeat(run: Run) -> None:
     """A commit whose outcome was unknown reaches no sink; the connected device gets its message all the same."""
-    monkeypatch.setattr(server, "TEND_S", 0.01)
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.02)
 
     async def story() -> None:
         async with house() as home, await home.device() as phone:
@@ -43,12 +39,9 @@ def test_a_message_nobody_told_of_is_found_at_the_heartbeat(
     run(story())
 
 
-def test_cursors_of_connected_devices_are_written_at_the_heartbeat(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("quick_heartbeat")
+def test_cursors_of_connected_devices_are_written_at_the_heartbeat(run: Run) -> None:
     """A crash costs at most a heartbeat's worth of them."""
-    monkeypatch.setattr(server, "TEND_S", 0.01)
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.02)
 
     async def story() -> None:
         async with house() as home, await home.device() as phone:
@@ -64,12 +57,11 @@ def test_cursors_of_connected_devices_are_written_at_the_heartbeat(
     run(story())
 
 
+@pytest.mark.usefixtures("quick_heartbeat")
 def test_a_store_that_fails_at_the_heartbeat_is_asked_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One failure does not end the tending."""
-    monkeypatch.setattr(server, "TEND_S", 0.01)
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.02)
 
     async def story() -> None:
         async with house() as home, await home.device() as phone:

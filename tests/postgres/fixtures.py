@@ -2,6 +2,7 @@
 
 postgres            one server for the whole run: fast, keeps nothing through a machine's end; nobody may stop it
 fresh_database      the name of a new database in it
+dsn                 the address of one, where nothing else of the server is needed
 mortal_postgres     a server of this module's own that keeps what it committed; each test may kill it and finds it up
 
 Both live in memory where there is room: a process that is killed loses nothing there, and the tests wait for no disk.
@@ -29,6 +30,12 @@ def fresh_database(postgres: Server) -> Iterator[str]:
     name = postgres.create()
     yield name
     postgres.drop(name)
+
+
+@pytest.fixture
+def dsn(postgres: Server, fresh_database: str) -> str:
+    """Return the address of a database that is empty and this test's own."""
+    return postgres.dsn(fresh_database)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
-from tests.postgres.server import Server
 from tests.simulation.scene import Receiver, out_of_order
 from tests.simulation.shared import Node, nodes, simulate_shared
 from tests.simulation.virtual import LoopClock
@@ -115,16 +114,14 @@ def deaf_nodes(address: str, rounds: int = ROUNDS) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_nothing_is_lost_where_no_notification_arrives(postgres: Server, fresh_database: str) -> None:
+def test_nothing_is_lost_where_no_notification_arrives(dsn: str) -> None:
     """Messages, what was read, endpoints made elsewhere: found by heartbeats, beats and sweeps, none lost or doubled."""
-    deaf_nodes(postgres.dsn(fresh_database))
+    deaf_nodes(dsn)
 
 
 @pytest.mark.timeout(240)
-def test_a_gateway_without_a_heartbeat_is_caught(
-    postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gateway_without_a_heartbeat_is_caught(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: nobody asks the store for what hints did not tell."""
     monkeypatch.setattr(server, "HEARTBEAT_S", 1e9)
     with pytest.raises(AssertionError, match="the message: not within"):
-        deaf_nodes(postgres.dsn(fresh_database), rounds=2)
+        deaf_nodes(dsn, rounds=2)

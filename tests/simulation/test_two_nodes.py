@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.postgres.server import Server
 from tests.simulation.scene import Receiver, Try, out_of_order
 from tests.simulation.shared import Node, nodes, simulate_shared
 from tests.simulation.virtual import LoopClock
@@ -89,11 +88,9 @@ def doubled(journal: list[Try]) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-def test_a_slow_endpoint_is_told_nothing_twice_and_all_in_order(
-    postgres: Server, fresh_database: str
-) -> None:
+def test_a_slow_endpoint_is_told_nothing_twice_and_all_in_order(dsn: str) -> None:
     """Lanes of three events, two nodes, an answer after 15 s: no duplicate, no disorder."""
-    journal = told_by_two(postgres.dsn(fresh_database))
+    journal = told_by_two(dsn)
     assert {one.n for one in journal} == {1, 2, 3}
     assert len(journal) > LANES
     assert doubled(journal) == []
@@ -101,6 +98,6 @@ def test_a_slow_endpoint_is_told_nothing_twice_and_all_in_order(
 
 
 @pytest.mark.timeout(240)
-def test_a_lease_of_ten_seconds_is_caught(postgres: Server, fresh_database: str) -> None:
+def test_a_lease_of_ten_seconds_is_caught(dsn: str) -> None:
     """Planted: lanes that are being told are taken over all the same. The same minutes show it."""
-    assert doubled(told_by_two(postgres.dsn(fresh_database), lease_of_ten_seconds))
+    assert doubled(told_by_two(dsn, lease_of_ten_seconds))

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.channels.fakes import ScriptedCarrier, ScriptedPush
-from tests.postgres.server import Server
 from tests.simulation.scene import Receiver
 from tests.simulation.shared import Node, nodes, simulate_shared
 from tests.simulation.virtual import LoopClock
@@ -159,23 +158,21 @@ def is_to_ann(key: bytes) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_what_is_stored_is_told_though_nobody_heard_that_it_was(
-    postgres: Server, fresh_database: str
-) -> None:
+def test_what_is_stored_is_told_though_nobody_heard_that_it_was(dsn: str) -> None:
     """Of every event that is on disk its receiver knows a minute later; whoever cannot be reached was pushed to and got an SMS."""
-    assert owed_after_cuts(postgres.dsn(fresh_database)) == Owed(set(), set(), set())
+    assert owed_after_cuts(dsn) == Owed(set(), set(), set())
 
 
 @pytest.mark.timeout(240)
 def test_a_node_that_does_not_look_for_what_it_may_have_stored_is_caught(
-    postgres: Server, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: an unknown outcome is taken for a failure, and no sweep comes after."""
     for courier in (Courier, ChannelCourier):
         monkeypatch.setattr(courier, "on_unknown", lambda *_told: None)
     monkeypatch.setattr(leftovers, "SWEEP_S", 1e9)
     monkeypatch.setattr(Held, "sweep", no_sweep)
-    owed = owed_after_cuts(postgres.dsn(fresh_database))
+    owed = owed_after_cuts(dsn)
     assert owed.events
     assert owed.pushes
     assert owed.texts

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.postgres.server import Server
 from tests.store import databases, later
 from tests.store.fakes import StillClock
 
@@ -42,12 +41,6 @@ def database(server: None) -> Iterator[str]:
     """Return the address of a database of PostgreSQL with empty tables, this test's own."""
     with databases.fresh_database() as address:
         yield address
-
-
-@pytest.fixture
-def dsn(postgres: Server, fresh_database: str) -> str:
-    """The address of an empty database."""
-    return postgres.dsn(fresh_database)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -11,6 +10,7 @@ import msgspec
 import pytest
 from tests.store.conftest import Run
 from tests.store.fakes import StillClock
+from tests.store.harms import HARMS, Harm
 from tests.store.ledger import build_town, post, told
 
 from homing.errors import BackupDamaged, NoSuchStore, PlaceTaken, SchemaTooNew, StoreLocked, Unavailable
@@ -251,30 +251,10 @@ def test_a_restore_takes_the_lock(copy: Path, tmp_path: Path) -> None:
     restore(copy, into, is_thorough=False)
 
 
-def cut(backup: Path) -> None:
-    os.truncate(backup / "homing.db", 8192)
-
-
-def flip(backup: Path) -> None:
-    with (backup / "homing.db").open("r+b") as file:
-        file.seek(5000)
-        file.write(b"\xff")
-
-
-def lose(backup: Path) -> None:
-    (backup / "homing.db").unlink()
-
-
-def scribble(backup: Path) -> None:
-    (backup / "manifest.json").write_bytes(b'{"format": 2}')
-
-
-@pytest.mark.parametrize("harm", [cut, flip, lose, scribble])
-def test_a_backup_that_was_changed_is_found_out(
-    copy: Path, tmp_path: Path, harm: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_backup_that_was_changed_is_found_out(copy: Path, tmp_path: Path, harm: Harm) -> None:
     """A byte, a length, a file, a manifest: told, and nothing is made of it, verified or not."""
-    harm(copy)
+    harm(copy, "homing.db")
     with pytest.raises(BackupDamaged):
         verify(copy)
     for is_thorough in (True, False):

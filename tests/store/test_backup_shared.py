@@ -1,8 +1,7 @@
 """Backups of a PostgreSQL that is written meanwhile: one state, whole, never over anything; and what is made of them."""
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import uvloop
 from tests.postgres.server import Server
 from tests.store.conftest import Run, needs_postgres
+from tests.store.harms import HARMS, Harm
 from tests.store.ledger import build_town, post, told
 from tests.store.moved import moved, there
 from tests.store.stocked import META, stocked
@@ -182,24 +182,6 @@ def test_a_backup_that_cannot_be_made_leaves_nothing(
     run(story())
 
 
-def cut(copy: Path) -> None:
-    os.truncate(copy / "event.copy", 200)
-
-
-def flip(copy: Path) -> None:
-    with (copy / "event.copy").open("r+b") as file:
-        file.seek(100)
-        file.write(b"\xff")
-
-
-def lose(copy: Path) -> None:
-    (copy / "event.copy").unlink()
-
-
-def scribble(copy: Path) -> None:
-    (copy / MANIFEST).write_bytes(b'{"format": 3}')
-
-
 def describe(copy: Path, table: str, **changed: object) -> None:
     """Have the manifest say something else of a table."""
     said = SharedManifest.read(copy)
@@ -207,12 +189,10 @@ def describe(copy: Path, table: str, **changed: object) -> None:
     write(copy / MANIFEST, msgspec.structs.replace(said, tables={**said.tables, table: other}))
 
 
-@pytest.mark.parametrize("harm", [cut, flip, lose, scribble])
-def test_a_backup_that_was_changed_is_found_out(
-    copy: Path, new: str, run: Run, harm: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_backup_that_was_changed_is_found_out(copy: Path, new: str, run: Run, harm: Harm) -> None:
     """A byte, a length, a file, a manifest: told, and nothing is made of it, verified or not."""
-    harm(copy)
+    harm(copy, "event.copy")
     with pytest.raises(BackupDamaged):
         verify(copy)
 
