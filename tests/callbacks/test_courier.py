@@ -156,8 +156,9 @@ def test_retry_after_beside_another_failure_is_about_its_event(at_work: AtWork) 
     at_work(story)
 
 
-def test_a_longer_pause_replaces_a_shorter_one(at_work: AtWork) -> None:
-    """Two requests under way at a time may ask for different times: the later one counts."""
+@pytest.mark.parametrize("waits", [("10", "30"), ("30", "10")])
+def test_of_two_pauses_the_longer_one_counts(at_work: AtWork, waits: tuple[str, str]) -> None:
+    """Two requests under way at a time may ask for different times, in either order."""
 
     async def story(place: Office) -> None:
         await place.add_endpoint()
@@ -165,8 +166,8 @@ def test_a_longer_pause_replaces_a_shorter_one(at_work: AtWork) -> None:
         await place.send()
         await place.send()
         await until(lambda: len(place.sender.open) == 2)
-        place.sender.let_go(Answer(503, "10"))
-        place.sender.let_go(Answer(503, "30"))
+        for wait in waits:
+            place.sender.let_go(Answer(503, wait))
         place.sender.answer = lambda _: Answer()
         await place.quiet()
         await place.push(29_999)
@@ -218,6 +219,9 @@ def test_gone_disables_the_endpoint_and_its_events_are_dead(at_work: AtWork) -> 
         after = await place.store.endpoint(place.app, endpoint.uid)
         assert after is not None
         assert after.state == "disabled"
+        fresh = await place.send()
+        await place.quiet()
+        assert await place.store.callbacks(fresh[:16]) == []
         assert len(place.sender.tries) == 2
 
     at_work(story)

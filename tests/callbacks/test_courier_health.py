@@ -258,21 +258,26 @@ def test_ten_minutes_of_429_cost_no_event(at_work: AtWork) -> None:
 
 
 def test_those_who_watch_endpoints_are_told(at_work: AtWork) -> None:
-    """Resting, disabled and each death: once each, signed like any callback, and nothing about themselves."""
+    """Each death, resting, disabled: once each, and nothing about themselves; what a disabling gives up is not told beside."""
 
     async def story(place: Office) -> None:
         watcher = await place.add_endpoint(kind="operations")
         endpoint = await place.add_endpoint()
-        place.sender.answer = lambda t: Answer() if t.endpoint == watcher.id else DOWN
+        ill = Answer(404)
+        place.sender.answer = lambda t: Answer() if t.endpoint == watcher.id else ill
+        given_up = [await place.send() for _ in range(2)]
+        await place.push(5_000)
+        await place.push(30_000)
+        ill = DOWN
         for _ in range(REST_AFTER):
             await place.send()
         await place.quiet()
-        await until(lambda: any(t.endpoint == watcher.id for t in place.sender.tries))
         await place.store.apply(DisableEndpoint(endpoint.id, "by hand"))
         await place.push(30_000)
         await place.push(30_000)
         told = [t.body for t in place.sender.tries if t.endpoint == watcher.id]
-        assert [fact["type"] for fact in told] == ["endpoint.resting", "endpoint.disabled"]
+        deaths = ["callback.dead"] * len(given_up)
+        assert [fact["type"] for fact in told] == [*deaths, "endpoint.resting", "endpoint.disabled"]
         assert {fact["endpointId"] for fact in told} == {endpoint.uid}
 
     at_work(story)

@@ -10,24 +10,46 @@ from tests.engine.fakes import until
 from homing.callbacks import lanes
 
 
-def test_endpoints_take_turns(at_work: AtWork) -> None:
-    """One with a hundred lanes does not hold up one with a single lane."""
+def test_one_with_many_lanes_does_not_hold_up_one_with_a_single_lane(at_work: AtWork) -> None:
+    """A quarter of all places is left for others while one could fill them all."""
 
     async def story(place: Office) -> None:
-        many, few = await place.add_endpoint(), await place.add_endpoint()
+        many = await place.add_endpoint()
+        place.sender.answer = lambda _: None
+        place.engine.born_free = frozenset
+        for _ in range(30):
+            await place.send()
+        await until(lambda: len(place.sender.open) == 6)
+        few = await place.add_endpoint()
+        await place.send()
+        assert place.sender.statuses(few.id) == ["enqueued"]
+        assert place.sender.statuses(many.id) == ["enqueued"] * 6
+        place.sender.answer = lambda _: Answer()
+        while place.sender.open:
+            place.sender.let_go()
+        await place.quiet()
+
+    at_work(story, max_in_flight=8)
+
+
+def test_endpoints_take_turns(at_work: AtWork) -> None:
+    """Where each has more lanes than there are places, each has as many of them on their way."""
+
+    async def story(place: Office) -> None:
+        one, other = await place.add_endpoint(), await place.add_endpoint()
         place.sender.answer = lambda _: None
         place.engine.born_free = frozenset
         for _ in range(30):
             await place.send()
         await until(lambda: len(place.sender.open) == 6)
         place.sender.answer = lambda _: Answer()
-        started = [place.sender.statuses(e.id) for e in (many, few)]
+        started = [place.sender.statuses(e.id) for e in (one, other)]
         assert {len(s) for s in started} == {3}, "three quarters of eight, shared"
         while place.sender.open:
             place.sender.let_go()
             await asyncio.sleep(0)
         await place.quiet()
-        assert [len(place.sender.statuses(e.id)) for e in (many, few)] == [30, 30]
+        assert [len(place.sender.statuses(e.id)) for e in (one, other)] == [30, 30]
 
     at_work(story, max_in_flight=8)
 
