@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.postgres.server import Server
+from tests.engine.fakes import until
 
 from homing.config import Settings
 from homing.config import settings as config
@@ -42,11 +42,9 @@ def test_a_term_that_is_lost_again_while_the_node_reads_begins_anew(
         monkeypatch.setattr(node._parts, "reload", reload)
         for _ in range(2):
             node._lost()
-            while len(begun) % 2 == 0:
-                await asyncio.sleep(0)
+            await until(lambda: len(begun) % 2)
         gate.set()
-        while not ended:
-            await asyncio.sleep(0)
+        await until(lambda: ended)
         assert (begun, ended) == ([0, 1, 2], [3])
         await node.close()
 
@@ -54,10 +52,9 @@ def test_a_term_that_is_lost_again_while_the_node_reads_begins_anew(
 
 
 def test_a_term_that_is_lost_while_the_node_starts_is_heard_of(
-    run: Run, monkeypatch: pytest.MonkeyPatch, postgres: Server, fresh_database: str, tmp_path: Path
+    run: Run, monkeypatch: pytest.MonkeyPatch, dsn: str, tmp_path: Path
 ) -> None:
     """The heart beats before the parts start: what is lost or forgotten from when they hold something, they hear."""
-    dsn = postgres.dsn(fresh_database)
     key = tmp_path / "master.key"
     key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
     key.chmod(0o600)
@@ -79,8 +76,7 @@ def test_a_term_that_is_lost_while_the_node_starts_is_heard_of(
         await connection.execute("UPDATE node SET alive_until = clock_timestamp()")
         await connection.close()
         store._called.set()
-        while store.epoch == before or store.store_id != "another":
-            await asyncio.sleep(0)
+        await until(lambda: store.epoch != before and store.store_id == "another")
         await start(telling)
 
     monkeypatch.setattr(Telling, "start", late)

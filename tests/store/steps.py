@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 import asyncpg
+from tests.waiting import again
 
 from homing.store.batch import Batch
 from homing.store.postgres import PostgresStore
@@ -17,6 +18,8 @@ from homing.store.postgres.database import APPLICATION, _once
 from homing.store.postgres.ledger import Transaction
 
 T = TypeVar("T")
+HELD_UP = "SELECT pid FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+"""Who waits for a lock that another has."""
 
 
 def interleavings(first: int, second: int) -> Iterator[str]:
@@ -134,6 +137,11 @@ def commit(store: PostgresStore, batch: Batch) -> Callable[[Any], Any]:
         ).commit()
 
     return work
+
+
+async def somebody_is_held_up(watcher: Any) -> None:
+    """Wait until anybody waits for a lock that another has."""
+    await again(lambda: watcher.fetch(HELD_UP), bool, "who waits for whom only the server knows")
 
 
 _open: list[PostgresStore] = []

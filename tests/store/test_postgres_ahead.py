@@ -8,7 +8,7 @@ import pytest
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import DAY_MS, StillClock
 from tests.store.ledger import build_town, post
-from tests.store.steps import closing, node
+from tests.store.steps import HELD_UP, closing, node, somebody_is_held_up
 from tests.store.test_postgres_nodes import expire
 from tests.store.test_postgres_weeks import session, suffixes
 
@@ -20,7 +20,6 @@ from homing.telemetry import LogEvent
 pytestmark = needs_postgres
 
 WEEKLY = "message, dispatch, event, history, attempt, settled"
-MAKER = "SELECT pid FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
 
 
 def test_weeks_are_made_beside_whoever_reads_and_writes(database: str, clock: StillClock, run: Run) -> None:
@@ -103,13 +102,12 @@ def test_neither_start_nor_heart_waits_for_weeks_ahead(
         async with session(database) as other:
             await other.execute("SELECT pg_advisory_lock(5208491672071064)")
             store = await node(database, clock=clock, terms=Terms(beat_s=0.01), beats=True)
-            while not await other.fetch(MAKER):
-                await asyncio.sleep(0)
+            await somebody_is_held_up(other)
             lost = asyncio.Event()
             store.on_lost(lost.set)
             await expire(store)
             await lost.wait()
-            assert await other.fetch(MAKER)
+            assert await other.fetch(HELD_UP)
 
     run(closing(story()))
 
@@ -129,8 +127,7 @@ def test_weeks_are_made_in_the_order_in_which_everybody_locks(
             for held, wanted in pairwise(order):
                 await other.execute(f"LOCK TABLE {held[0]}")
                 making = asyncio.ensure_future(store._db.write(lambda c: partitions.make(c, clock.ms)))
-                while not await other.fetch(MAKER):
-                    await asyncio.sleep(0)
+                await somebody_is_held_up(other)
                 await other.execute(f"LOCK TABLE {wanted[0]} NOWAIT")
                 await other.execute("ROLLBACK; BEGIN")
                 await making

@@ -9,7 +9,8 @@ import msgspec
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock, add_app, add_user, happen, new_endpoint, send
 from tests.store.ledger import build_town
-from tests.store.steps import closing, node
+from tests.store.steps import closing, node, somebody_is_held_up
+from tests.waiting import again
 
 from homing.lifecycle.dispatch import Read, Recalled
 from homing.model import Endpoint, User, dispatch_key
@@ -19,8 +20,6 @@ from homing.store.postgres import PostgresStore
 from homing.store.postgres.change_log import pack, unpack
 
 pytestmark = needs_postgres
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
 
 
 def test_what_one_node_changes_the_others_hear_in_order(database: str, clock: StillClock, run: Run) -> None:
@@ -126,8 +125,7 @@ def test_a_hint_goes_to_the_node_that_has_the_link(database: str, clock: StillCl
             (ann.id, dispatch_key(sent, 0), "read"), (ann.id, other, "gone"),
         ]  # fmt: skip
         await send(a, app.id, "Bob")
-        while a._tasks:  # what it has to say of that is said: to nobody
-            await asyncio.sleep(0)
+        await quiet(a)  # what it has to say of that is said: to nobody
         b.link(ann.id, is_linked=False)
         b.link(bob.id, is_linked=True)
         await until(b, "SELECT count(*) FROM link WHERE recipient <> $1", 1, ann.id)
@@ -152,8 +150,7 @@ def test_whoever_reconnects_is_linked_in_the_end(database: str, clock: StillCloc
             await other.execute("BEGIN")
             await other.execute("SELECT 1 FROM link WHERE recipient = 7 FOR UPDATE")
             store.link(7, is_linked=False)
-            while not await watcher.fetchval(WAITING, other.get_server_pid()):
-                pass
+            await somebody_is_held_up(watcher)
             store.link(7, is_linked=True)
             for _ in range(5):  # whoever could say it now would have
                 await store._db.write(lambda c: c.execute("SELECT 1"))
@@ -222,5 +219,8 @@ async def quiet(store: PostgresStore) -> None:
 
 async def until(store: PostgresStore, sql: str, wanted: int, *values: object) -> None:
     """Return when a question has this answer."""
-    while (await store._db.fetch(sql, *values))[0][0] != wanted:
-        await asyncio.sleep(0)
+
+    async def ask() -> object:
+        return (await store._db.fetch(sql, *values))[0][0]
+
+    await again(ask, lambda answer: answer == wanted, "another node's words show in the store")

@@ -14,6 +14,7 @@ from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import NOON_MS, StillClock, add_user, message_id
 from tests.store.ledger import build_town, post, settle, settled, told
 from tests.store.steps import closing, commit, interleavings, node, play
+from tests.waiting import again
 
 from homing.errors import CommitUnknown, NotAcceptable, Unavailable
 from homing.lifecycle.dispatch import Read, Received
@@ -24,6 +25,7 @@ from homing.store.postgres.standing import forgotten
 from homing.store.views import FeedPage, MessageQuery
 
 pytestmark = needs_postgres
+UNHEARD = "a commit whose answer was lost goes on by itself"
 
 
 class Wire:
@@ -93,12 +95,11 @@ def test_a_connection_cut_at_commit_leaves_nothing_undone(
             assert wire.cuts == 1
             wire.cut = None
             if cut == "after":
-                while not (held := await store.held_lanes((b"", 0), 9)):
-                    await asyncio.sleep(0)
+                held = await again(lambda: store.held_lanes((b"", 0), 9), bool, UNHEARD)
                 assert [work.key for work in held] == [dispatch_key(message, 0)]
-            (again,) = (await store.commit(Batch(accepts=[accept]))).accepts
-            assert isinstance(again, Accepted)
-            assert (again.answer, again.replayed) == (bytes(message), cut == "after")
+            (repeated,) = (await store.commit(Batch(accepts=[accept]))).accepts
+            assert isinstance(repeated, Accepted)
+            assert (repeated.answer, repeated.replayed) == (bytes(message), cut == "after")
             (work,) = await store.held_lanes((b"", 0), 9)
             await settle(store, settled(work.key, work.endpoint, 1))
             assert await store.held_lanes((b"", 0), 9) == []
@@ -120,13 +121,16 @@ def test_a_copy_that_lacks_what_came_after_an_unknown_commit_has_forgotten_it(
             town = await build_town(store)
             await post(store, town.app, "Ann")
             last = "SELECT number FROM meta WHERE name = 'commits:' || $1::bigint"
-            before = (await store._db.fetch(last, store.epoch))[0][0]
+
+            async def number() -> int:
+                return int((await store._db.fetch(last, store.epoch))[0][0])
+
+            before = await number()
             wire.cut = "after"
             with pytest.raises(CommitUnknown):
                 await post(store, town.app, "Ann")
             wire.cut = None
-            while (unheard := (await store._db.fetch(last, store.epoch))[0][0]) == before:
-                await asyncio.sleep(0)
+            unheard = await again(number, lambda it: it != before, UNHEARD)
             await post(store, town.app, "Ann")
             memory = store._memory()
             assert memory is not None

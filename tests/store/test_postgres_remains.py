@@ -9,7 +9,7 @@ import pytest
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import Town, build_town, post, settle, settled
-from tests.store.steps import closing, node
+from tests.store.steps import closing, node, somebody_is_held_up
 from tests.store.test_postgres_weeks import session
 
 from homing.errors import NotFound
@@ -22,7 +22,6 @@ from homing.store.registry import endpoints
 
 pytestmark = needs_postgres
 
-BLOCKED: Final = "SELECT pid FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
 LANES: Final = 50_000 if os.environ.get("HOMING_CHAOS") == "full" else 500
 FILL: Final = """
 INSERT INTO lane(key, endpoint, pending, due, owner)
@@ -164,8 +163,7 @@ def test_a_dead_letter_that_somebody_has_locked_goes_too(database: str, clock: S
             await other.execute("SELECT 1 FROM dead FOR UPDATE")
             await delete(store, town)
             sweeping = asyncio.ensure_future(store.sweep())
-            while not (sweeping.done() or await other.fetch(BLOCKED)):
-                await asyncio.sleep(0)
+            await somebody_is_held_up(other)
             await other.execute("ROLLBACK")
             await sweeping
         for table in ("dead", "doomed"):
