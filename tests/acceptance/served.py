@@ -1,8 +1,10 @@
 """A Homing node as an operator runs it: `homing serve` in a process of its own on loopback, what it prints kept."""
 
 import asyncio
+import base64
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -42,6 +44,15 @@ def environment(changes: dict[str, str]) -> dict[str, str]:
         }
         | changes
     )
+
+
+def shared(dsn: str, folder: Path) -> dict[str, str]:
+    """The settings of a node on this database, with a master key in this folder."""
+    key = folder / "master.key"
+    if not key.exists():
+        key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+        key.chmod(0o600)
+    return {"HOMING_STORE__URL": dsn, "HOMING_SECURITY__MASTER_KEY_FILE": str(key)}
 
 
 class Served:

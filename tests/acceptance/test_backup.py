@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from tests.acceptance.served import Served, environment, made
-from tests.acceptance.test_two_nodes import shared
+from tests.acceptance.served import Served, environment, made, shared
 from tests.acceptance.town import Town, town, until_told
 from tests.postgres.server import Server
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.acceptance.served import Served, made
-from tests.acceptance.test_two_nodes import shared
+from tests.acceptance.served import Served, made, shared
 from tests.acceptance.town import hear, link, say, told, town, until
 from tests.postgres.server import Server
 from tests.waiting import again

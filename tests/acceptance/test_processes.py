@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.acceptance.served import STOP_S, Served, free_port
-from tests.acceptance.test_two_nodes import TAKEN_OVER_S, shared
+from tests.acceptance.served import STOP_S, Served, free_port, shared
+from tests.acceptance.test_two_nodes import TAKEN_OVER_S
 from tests.acceptance.town import all_told, town
-from tests.postgres.server import Server
 from tests.waiting import Growing, again
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -26,9 +25,9 @@ KILLS = 8 if os.environ.get("HOMING_CHAOS") == "full" else 1
 
 
 @pytest.fixture
-def served(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[Served]:
+def served(dsn: str, tmp_path: Path) -> Iterator[Served]:
     """Two processes on one database, the first of them ready."""
-    changes = shared(postgres.dsn(fresh_database), tmp_path)
+    changes = shared(dsn, tmp_path)
     changes |= {"HOMING_SERVER__PROCESSES": "2", "HOMING_SERVER__METRICS_LISTEN": "127.0.0.1:0"}
     node = Served(tmp_path / "one", changes=changes)
     node.start()

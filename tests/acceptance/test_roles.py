@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acceptance.served import Served
-from tests.acceptance.test_two_nodes import shared
+from tests.acceptance.served import Served, shared
 from tests.acceptance.town import say, town, until, until_told
-from tests.postgres.server import Server
 from tests.waiting import again
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -18,9 +16,9 @@ UNSWEPT = (str(Path(__file__).with_name("unswept.py")),)
 
 
 @pytest.fixture
-def nodes(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
+def nodes(dsn: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
     """Front and back of one database, both ready; in neither does a sweep ever come."""
-    changes = shared(postgres.dsn(fresh_database), tmp_path)
+    changes = shared(dsn, tmp_path)
     front, back = (
         Served(tmp_path / name, changes=changes | {"HOMING_SERVER__ROLES": roles}, program=UNSWEPT)
         for name, roles in (("front", "api,gateway"), ("back", "callbacks,channels"))

@@ -1,8 +1,6 @@
 """Two nodes on one PostgreSQL, each a process: either takes messages and tells of them, and one takes over from the other."""
 
 import asyncio
-import base64
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.acceptance.served import Served
+from tests.acceptance.served import Served, shared
 from tests.acceptance.town import hear, link, say, town, until_told
 from tests.postgres.server import Server
 from tests.waiting import again
@@ -20,18 +18,10 @@ TAKEN_OVER_S = 60.0
 """A term, a beat of the survivor, and what a busy machine needs beside."""
 
 
-def shared(dsn: str, folder: Path) -> dict[str, str]:
-    """The settings of a node on this database, with a master key in this folder."""
-    key = folder / "master.key"
-    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
-    key.chmod(0o600)
-    return {"HOMING_STORE__URL": dsn, "HOMING_SECURITY__MASTER_KEY_FILE": str(key)}
-
-
 @pytest.fixture
-def nodes(postgres: Server, fresh_database: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
+def nodes(dsn: str, tmp_path: Path) -> Iterator[tuple[Served, Served]]:
     """Two nodes that serve one database with one master key, both ready."""
-    changes = shared(postgres.dsn(fresh_database), tmp_path)
+    changes = shared(dsn, tmp_path)
     one, other = Served(tmp_path / "one", changes=changes), Served(tmp_path / "other", changes=changes)
     try:
         for node in (one, other):

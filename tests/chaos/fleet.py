@@ -4,17 +4,15 @@ A story kills, freezes or cuts what it likes meanwhile; afterwards everybody is 
 """
 
 import asyncio
-import base64
 import contextlib
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
-from tests.acceptance.served import Served
+from tests.acceptance.served import Served, shared
 from tests.chaos.journal import Journal
 from tests.chaos.load import Senders
 from tests.chaos.shared_remains import rest_of
@@ -26,15 +24,6 @@ READY_S = 60.0
 """A term may have to run out before a node is ready, or notices that it is not."""
 SETTLED_S = 1.0
 """After a death, all that the dead node had sent has been read by then; what it held nobody else tells so early."""
-
-
-def shared(dsn: str, folder: Path) -> dict[str, str]:
-    """The settings of a node on this database, with a master key in this folder."""
-    key = folder / "master.key"
-    if not key.exists():
-        key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
-        key.chmod(0o600)
-    return {"HOMING_STORE__URL": dsn, "HOMING_SECURITY__MASTER_KEY_FILE": str(key)}
 
 
 class Fleet:
