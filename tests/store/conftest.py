@@ -23,6 +23,12 @@ def clock() -> StillClock:
     return StillClock()
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Return where a SQLite file of this test's is to be."""
+    return str(tmp_path / "homing.db")
+
+
 needs_postgres = pytest.mark.usefixtures("server")
 
 

@@ -1,51 +1,20 @@
-"""The SQLite file: one writer, what a failure of it means, when its log is copied back, who may have it."""
+"""The SQLite file: one writer, what a failure of it means, who may have it."""
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
 from tests.store.conftest import Run
 from tests.store.fakes import NOON_MS, StillClock, add_app, add_user, happen, message_id, send
+from tests.store.numbers import Lines, add, numbers_db, read_numbers, sql
 
 from homing.errors import SchemaTooNew, StoreLocked, Unavailable, WrongMasterKey
 from homing.lifecycle.dispatch import Read
 from homing.model import Body, message_of
 from homing.store.batch import Accept, Addressee, Batch
-from homing.store.sqlite import SqliteStore, database
-from homing.store.sqlite.database import Database
-
-Lines = list[tuple[int]]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "homing.db")
-
-
-def read_numbers(connection: apsw.Connection) -> Lines:
-    return connection.execute("SELECT n FROM t ORDER BY n").fetchall()  # type: ignore[return-value]
-
-
-def add(n: int) -> Callable[[apsw.Connection], None]:
-    def work(connection: apsw.Connection) -> None:
-        connection.execute("INSERT INTO t VALUES (?)", (n,))
-
-    return work
-
-
-def sql(statement: str) -> Callable[[apsw.Connection], list[Any]]:
-    return lambda connection: connection.execute(statement).fetchall()
-
-
-async def numbers_db(path: str, **given: object) -> Database:
-    opened = Database(path, StillClock(), **given)  # type: ignore[arg-type]
-    await opened.open()
-    await opened.write(sql("CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY)"))
-    return opened
+from homing.store.sqlite import SqliteStore
 
 
 def test_what_is_written_is_durable_and_read_back(path: str, run: Run) -> None:
@@ -219,103 +188,6 @@ def test_a_failed_write_ends_the_process(path: str, run: Run, error: type[apsw.E
     run(story())
 
 
-class Counting(Database):
-    """Counts what it commits."""
-
-    commits = 0
-
-    def _committed(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self.commits += 1
-        return super()._committed(connection, name, pages)
-
-
-async def all_waiting(
-    opened: Database, *works: Callable[[apsw.Connection], Any]
-) -> list[BaseException | Any]:
-    """Have works wait for the writer until all are there, and return what became of each."""
-    begun, go = threading.Event(), threading.Event()
-
-    def hold(_connection: apsw.Connection) -> None:
-        begun.set()
-        assert go.wait(10)
-
-    held = opened.write(hold)
-    await asyncio.get_running_loop().run_in_executor(None, begun.wait)
-    told = [opened.write(work) for work in works]
-    go.set()
-    await held
-    return await asyncio.gather(*told, return_exceptions=True)
-
-
-def test_works_that_wait_together_are_one_transaction(path: str, run: Run) -> None:
-    """So many at most, in order, and each is told what it returned once all of it is on disk."""
-
-    async def story() -> None:
-        opened = Counting(path, StillClock())
-        await opened.open()
-        await opened.write(sql("CREATE TABLE t(n INTEGER PRIMARY KEY)"))
-        count, before = 2 * database.TOGETHER + 1, opened.commits
-
-        def numbered(n: int) -> Callable[[apsw.Connection], int]:
-            def work(connection: apsw.Connection) -> int:
-                add(n)(connection)
-                return len(read_numbers(connection))
-
-            return work
-
-        assert await all_waiting(opened, *map(numbered, range(count))) == [*range(1, count + 1)]
-        assert opened.commits - before == 3
-        assert await opened.read(read_numbers) == [(n,) for n in range(count)]
-        await opened.close()
-
-    run(story())
-
-
-def test_a_work_that_fails_among_others_fails_alone(path: str, run: Run) -> None:
-    """The others are stored, once, though all of them had to be done again."""
-
-    async def story() -> None:
-        opened = await numbers_db(path)
-
-        def half(connection: apsw.Connection) -> None:
-            add(2)(connection)
-            raise KeyError("half done")
-
-        first, failed, same, last = await all_waiting(opened, add(1), half, add(1), add(3))
-        assert (first, last) == (None, None)
-        assert isinstance(failed, KeyError)
-        assert isinstance(same, apsw.ConstraintError)
-        assert await opened.read(read_numbers) == [(1,), (3,)]
-        await opened.close()
-
-    run(story())
-
-
-@pytest.mark.parametrize(("error", "told"), [(apsw.IOError, apsw.IOError), (apsw.BusyError, Unavailable)])
-def test_the_fault_of_the_file_is_told_to_all_that_waited_together(
-    path: str, run: Run, error: type[apsw.Error], told: type[Exception]
-) -> None:
-    """None of them is stored, and none is tried again: what is on disk may be unknown, or each would wait as long."""
-
-    async def story() -> None:
-        failures: list[BaseException] = []
-        opened = await numbers_db(path, on_failure=failures.append)
-        runs = 0
-
-        def fail(_connection: apsw.Connection) -> None:
-            nonlocal runs
-            runs += 1
-            raise error("now")
-
-        answers = await all_waiting(opened, add(1), fail, add(2))
-        assert [type(answer) for answer in answers] == [told, told, told]
-        assert (runs, len(failures)) == (1, int(error is apsw.IOError))
-        assert await opened.read(read_numbers) == []
-        await opened.close()
-
-    run(story())
-
-
 @pytest.mark.parametrize("error", [apsw.BusyError, apsw.LockedError, apsw.InterruptError, apsw.NoMemError])
 def test_what_passes_is_no_failure(path: str, run: Run, error: type[apsw.Error]) -> None:
     """Writer and reader say so and go on."""
@@ -350,97 +222,6 @@ def test_a_file_that_cannot_be_written_is_nobodys_fault(path: str, run: Run, err
 
         with pytest.raises(Unavailable):
             await opened.write(fail)
-        await opened.close()
-
-    run(story())
-
-
-def test_the_log_is_copied_back_when_it_is_long(path: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it stays short however much is written."""
-    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 64 * 1024)
-
-    async def story() -> None:
-        opened = await numbers_db(path)
-        await opened.write(sql("CREATE TABLE blob(b BLOB)"))
-        for _ in range(40):
-            await opened.write(sql("INSERT INTO blob VALUES (zeroblob(16384))"))
-        assert Path(path + "-wal").stat().st_size < 256 * 1024
-        assert Path(path).stat().st_size > 512 * 1024
-        await opened.close()
-
-    run(story())
-
-
-@pytest.mark.parametrize(("rest", "is_short"), [(0, True), (10**9, False)])
-def test_the_log_is_copied_back_early_while_that_takes_little_time(
-    path: str, run: Run, monkeypatch: pytest.MonkeyPatch, rest: int, is_short: bool
-) -> None:
-    """So that nobody waits long; a writer that is busy enough without it does so when the log is long."""
-    monkeypatch.setattr(database, "EARLY_BYTES", 64 * 1024)
-    monkeypatch.setattr(database, "_EARLY_REST", rest)
-
-    async def story() -> None:
-        opened = await numbers_db(path)
-        await opened.write(sql("CREATE TABLE blob(b BLOB)"))
-        for _ in range(40):
-            await opened.write(sql("INSERT INTO blob VALUES (zeroblob(16384))"))
-        assert (Path(path + "-wal").stat().st_size < 256 * 1024) is is_short
-        await opened.close()
-
-    run(story())
-
-
-def test_a_reader_in_the_way_of_a_long_log_is_interrupted(
-    path: str, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Above the second threshold the question gives way, is told to ask again, and the log is truncated."""
-    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 64 * 1024)
-    monkeypatch.setattr(database, "TRUNCATE_BYTES", 128 * 1024)
-
-    async def story() -> None:
-        opened = await numbers_db(path)
-        await opened.write(add(1))
-        begun = threading.Event()
-
-        def endless(connection: apsw.Connection) -> None:
-            read_numbers(connection)
-            begun.set()
-            connection.execute(
-                "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
-            ).fetchone()
-
-        asking = opened.read(endless)
-        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
-        await opened.write(sql("CREATE TABLE blob(b BLOB)"))
-        for _ in range(20):
-            await opened.write(sql("INSERT INTO blob VALUES (zeroblob(16384))"))
-        with pytest.raises(Unavailable):
-            await asking
-        await opened.write(add(2))
-        assert Path(path + "-wal").stat().st_size < 128 * 1024
-        assert await opened.read(read_numbers) == [(1,), (2,)]
-        await opened.close()
-
-    run(story())
-
-
-@pytest.mark.parametrize("error", [apsw.FullError, apsw.BusyError])
-def test_a_checkpoint_that_finds_no_room_does_not_unsay_the_commit(
-    path: str, run: Run, monkeypatch: pytest.MonkeyPatch, error: type[apsw.Error]
-) -> None:
-    """The commit is in the log and counts; only a failed sync is the end."""
-    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 0)
-
-    class Stubborn(apsw.Connection):
-        def wal_checkpoint(self, *_given: object, **_named: object) -> tuple[int, int]:
-            raise error("not now")
-
-    monkeypatch.setattr(apsw, "Connection", Stubborn)
-
-    async def story() -> None:
-        opened = await numbers_db(path)
-        await opened.write(add(1))
-        assert await opened.read(read_numbers) == [(1,)]
         await opened.close()
 
     run(story())

@@ -1,0 +1,113 @@
+"""Works that wait for SQLite's writer are one transaction: what becomes of each, and of all when one fails."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+from tests.store.conftest import Run
+from tests.store.fakes import StillClock
+from tests.store.numbers import add, numbers_db, read_numbers, sql
+
+from homing.errors import Unavailable
+from homing.store.sqlite import database
+from homing.store.sqlite.database import Database
+
+
+class Counting(Database):
+    """Counts what it commits."""
+
+    commits = 0
+
+    def _committed(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self.commits += 1
+        return super()._committed(connection, name, pages)
+
+
+async def all_waiting(
+    opened: Database, *works: Callable[[apsw.Connection], Any]
+) -> list[BaseException | Any]:
+    """Have works wait for the writer until all are there, and return what became of each."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_connection: apsw.Connection) -> None:
+        begun.set()
+        assert go.wait(10)
+
+    held = opened.write(hold)
+    await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+    told = [opened.write(work) for work in works]
+    go.set()
+    await held
+    return await asyncio.gather(*told, return_exceptions=True)
+
+
+def test_works_that_wait_together_are_one_transaction(path: str, run: Run) -> None:
+    """So many at most, in order, and each is told what it returned once all of it is on disk."""
+
+    async def story() -> None:
+        opened = Counting(path, StillClock())
+        await opened.open()
+        await opened.write(sql("CREATE TABLE t(n INTEGER PRIMARY KEY)"))
+        count, before = 2 * database.TOGETHER + 1, opened.commits
+
+        def numbered(n: int) -> Callable[[apsw.Connection], int]:
+            def work(connection: apsw.Connection) -> int:
+                add(n)(connection)
+                return len(read_numbers(connection))
+
+            return work
+
+        assert await all_waiting(opened, *map(numbered, range(count))) == [*range(1, count + 1)]
+        assert opened.commits - before == 3
+        assert await opened.read(read_numbers) == [(n,) for n in range(count)]
+        await opened.close()
+
+    run(story())
+
+
+def test_a_work_that_fails_among_others_fails_alone(path: str, run: Run) -> None:
+    """The others are stored, once, though all of them had to be done again."""
+
+    async def story() -> None:
+        opened = await numbers_db(path)
+
+        def half(connection: apsw.Connection) -> None:
+            add(2)(connection)
+            raise KeyError("half done")
+
+        first, failed, same, last = await all_waiting(opened, add(1), half, add(1), add(3))
+        assert (first, last) == (None, None)
+        assert isinstance(failed, KeyError)
+        assert isinstance(same, apsw.ConstraintError)
+        assert await opened.read(read_numbers) == [(1,), (3,)]
+        await opened.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(("error", "told"), [(apsw.IOError, apsw.IOError), (apsw.BusyError, Unavailable)])
+def test_the_fault_of_the_file_is_told_to_all_that_waited_together(
+    path: str, run: Run, error: type[apsw.Error], told: type[Exception]
+) -> None:
+    """None of them is stored, and none is tried again: what is on disk may be unknown, or each would wait as long."""
+
+    async def story() -> None:
+        failures: list[BaseException] = []
+        opened = await numbers_db(path, on_failure=failures.append)
+        runs = 0
+
+        def fail(_connection: apsw.Connection) -> None:
+            nonlocal runs
+            runs += 1
+            raise error("now")
+
+        answers = await all_waiting(opened, add(1), fail, add(2))
+        assert [type(answer) for answer in answers] == [told, told, told]
+        assert (runs, len(failures)) == (1, int(error is apsw.IOError))
+        assert await opened.read(read_numbers) == []
+        await opened.close()
+
+    run(story())
