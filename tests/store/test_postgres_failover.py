@@ -45,6 +45,17 @@ async def beaten(store: PostgresStore) -> None:
     await again(has_beaten, bool, "the dialer's pause is real time")
 
 
+LONG_AGO = "UPDATE node SET alive_until = clock_timestamp() - interval '1 minute'"
+"""No renewal of the last minute and a half has arrived."""
+
+
+async def tell(dsn: str, sql: str) -> None:
+    """Have one statement run past every node."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(sql)
+    await connection.close()
+
+
 async def seqs(store: PostgresStore, town: Town) -> list[int]:
     return [item.seq for item in await store.inbox(town.ann, 0, 99)]
 
@@ -130,6 +141,7 @@ def test_a_standby_that_fell_behind_is_another_store(
         before = a.store_id
         primary.kill()
         promote(standby)
+        await tell(standby.dsn(database), LONG_AGO)  # as if it had fallen behind for more than a term
         with pytest.raises(Unavailable):
             await post(a, town.app, "Ann")
         for store in (a, b, c, a, b, c):
@@ -181,9 +193,7 @@ def test_who_has_just_started_cannot_vouch_for_a_promoted_server(
 
 async def another_takes_over(store: PostgresStore, dsn: str, forgets: str) -> dial.Server:
     """Have the server be another one to a node than the one it used, and lack what one statement takes; return who it is."""
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(forgets)
-    await connection.close()
+    await tell(dsn, forgets)
     dialer = store._db.dialer
     assert dialer.server is not None
     there, dialer.server = dialer.server, dialer.server._replace(started_at="before")
@@ -244,10 +254,74 @@ def test_an_epoch_that_was_drawn_again_is_not_renewed_by_its_first_owner(
     async def story() -> None:
         store = await node(postgres.dsn(fresh_database), clock=StillClock())
         before = store.epoch
-        connection = await asyncpg.connect(postgres.dsn(fresh_database))
-        await connection.execute("UPDATE node SET started_at = started_at + interval '1 second'")
-        await connection.close()
+        await tell(
+            postgres.dsn(fresh_database), "UPDATE node SET started_at = started_at + interval '1 second'"
+        )
         await store.beat()
         assert store.epoch > before
+
+    run(closing(story()))
+
+
+def falls_behind(store: PostgresStore) -> None:
+    """Have a node find the server promoted that it used."""
+    dialer = store._db.dialer
+    assert dialer.server is not None
+    dialer.server = dialer.server._replace(started_at="before", timeline=0)
+    if store._ear is not None:
+        store._ear.terminate()
+
+
+@pytest.mark.parametrize("first", ["who misses nothing", "who has just started", "who has lost a commit"])
+def test_nobody_is_buried_by_what_a_copy_that_was_behind_knows_of_terms(
+    postgres: Server, fresh_database: str, run: Run, first: str
+) -> None:
+    """Its renewals are older than the last ones, so a try may be under way: whoever comes there first lets all live for a term."""
+    dsn = postgres.dsn(fresh_database)
+
+    async def story() -> None:
+        a, b = [await node(dsn, clock=StillClock()) for _ in range(2)]
+        town = await build_town(a)
+        key = await post(a, town.app, "Ann")
+        for store in (a, b):
+            await store.beat()
+        before = a.epoch, b.epoch
+        await tell(dsn, "UPDATE meta SET number = number - 1 WHERE name ^@ 'commits:' OR name = 'timeline'")
+        await tell(dsn, LONG_AGO)
+        for store in (a, b):
+            falls_behind(store)
+        if first != "who misses nothing":
+            await beaten(a if first == "who has lost a commit" else await node(dsn, clock=StillClock()))
+        await beaten(b)
+        assert before[0] in b._known.live
+        assert b.epoch == before[1]
+        assert await b.adopt_lanes((b"", 0), 9) == []
+        await beaten(a)
+        await beaten(b)
+        assert a.epoch > before[0]
+        assert before[0] in b._known.live
+        await b._db.write(lambda c: c.execute(f"{LONG_AGO} WHERE epoch = $1", before[0]))
+        await beaten(b)
+        assert [work.key for work in await b.adopt_lanes((b"", 0), 9)] == [key]
+
+    run(closing(story()))
+
+
+def test_a_promoted_server_lets_all_live_for_a_term_once(
+    postgres: Server, fresh_database: str, run: Run
+) -> None:
+    """The first node to use it does; by the others' coming nobody lives longer."""
+    dsn = postgres.dsn(fresh_database)
+
+    async def story() -> None:
+        a, b, dead = [await node(dsn, clock=StillClock()) for _ in range(3)]
+        await tell(dsn, "UPDATE meta SET number = 0 WHERE name = 'timeline'")
+        for store in (a, b):
+            await store.beat()
+            falls_behind(store)
+        await beaten(a)
+        await tell(dsn, f"{LONG_AGO} WHERE epoch = {dead.epoch}")
+        await beaten(b)
+        assert dead.epoch not in b._known.live
 
     run(closing(story()))

@@ -22,6 +22,7 @@ from homing.store.postgres.membership import PostgresNode
 from homing.store.postgres.nodes import Terms
 from homing.store.postgres.prune import prune
 from homing.store.postgres.schema import SCHEMA, bring
+from homing.store.postgres.standing import begin_terms, note_timeline
 from homing.store.sql import load
 from homing.telemetry import LogEvent, logger
 
@@ -70,7 +71,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
         try:
             await database.look(store._measure)
             store.store_id = await database.write(lambda c: bring(c, key_id, store.now_ms()))
-            store.store_id = await database.write(lambda c: _note_timeline(c, database.dialer.server))
+            store.store_id = await database.write(lambda c: _vouched_id(c, database.dialer.server, terms))
             await store._register()
             store._heard = await store._fetchval(_NODES["registry_version"])
             database.dialer.examine = store._witness.examine
@@ -240,14 +241,14 @@ class PostgresStore(PostgresNode, PostgresArchive):
         return Dropped(0, len(weeks), word)
 
 
-async def _note_timeline(connection: Any, server: Server | None) -> str:
+async def _vouched_id(connection: Any, server: Server | None, terms: Terms) -> str:
     """Name the store anew where it is not at the timeline that it was last vouched for at: something may be lost (ADR 0010)."""
     await connection.execute(_META["lock_schema"])
     store_id = str(await connection.fetchval(_META["words"], "store_id"))
     noted = await connection.fetchval(_META["number"], "timeline")
-    if server is None or server.timeline is None or server.timeline == noted:
+    if server is None or not await note_timeline(connection, server):
         return store_id
-    await connection.execute(_META["put_number"], "timeline", server.timeline)
+    await begin_terms(connection, terms)
     if noted is not None:
         store_id = str(uuid_utils.uuid4())
         await connection.execute(_META["put_words"], "store_id", store_id)

@@ -18,7 +18,7 @@ from homing.store.postgres.database import Database, T, Work
 from homing.store.postgres.dial import LOST
 from homing.store.postgres.nodes import Known, Registered, Terms, real_s
 from homing.store.postgres.positions import Positions
-from homing.store.postgres.standing import Memory, Witness, rename
+from homing.store.postgres.standing import Memory, Witness, begin_terms, note_timeline, rename
 from homing.store.postgres.store_clock import StoreClock
 from homing.store.postgres.talk import PostgresTalk
 from homing.store.sql import load
@@ -64,7 +64,7 @@ class PostgresNode(PostgresTalk):
         """See `port.Ownership.trouble`."""
         self._has_orphans = True
         """Whether there may be commands of a node that is no more; lanes are walked when `on_orphaned` says so."""
-        self._witness = Witness(database, self._memory, self._called.set)
+        self._witness = Witness(database, terms, self._memory, self._called.set)
 
     def _trust_term(self) -> None:
         """Raise where the others may take this node for dead by the time that what it would own is stored."""
@@ -94,6 +94,8 @@ class PostgresNode(PostgresTalk):
             await self._begin_anew()
         began_s = real_s()
         ear = await self._listening()
+        if not self._witness.has_vouched:
+            await self._witness.vouch()  # before anybody is buried
         try:
             # All of it here: that others wait for one of a pool, or for an answer of it, is no reason to lose a term.
             await self._measure(ear)
@@ -127,8 +129,6 @@ class PostgresNode(PostgresTalk):
         self._say_links_soon()
         if not await self._hear(beat.registry_version):
             _call(self._lost)
-        if not self._witness.has_vouched:
-            await self._witness.vouch()
         if beat.store_id != self.store_id:
             self.store_id = beat.store_id  # another node found that something is lost
             _call(self._rewound)
@@ -161,7 +161,8 @@ class PostgresNode(PostgresTalk):
     async def _begin_anew(self) -> None:
         """Go on with a server that is an older state of the store: under a new epoch, as another store to devices.
 
-        The epoch before is left to run out: nobody may take what it held while a try of it is still under way.
+        The epoch before is left to run out, from now on, whatever that server knew of its term: nobody may take what it held
+        while a try of it is still under way.
         """
         why, before, began_s = self._witness.forgotten, self._epoch, real_s()
 
@@ -169,6 +170,10 @@ class PostgresNode(PostgresTalk):
             store_id = await rename(connection, self.store_id)
             registered = await self._draw(connection)
             heard = await connection.fetchval(_NODES["registry_version"])
+            await note_timeline(connection, connection.server)
+            await begin_terms(
+                connection, self._terms
+            )  # the counter of epochs is locked first, as in every registration
             return connection.server, store_id, registered, heard
 
         # Nothing else passes to that server before all of this is on disk there, and known here.

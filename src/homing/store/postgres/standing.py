@@ -12,6 +12,7 @@ import uuid_utils
 from homing.errors import Unavailable
 from homing.store.postgres.database import Database
 from homing.store.postgres.dial import Connection, Server
+from homing.store.postgres.nodes import Terms
 from homing.store.sql import load
 from homing.telemetry import LogEvent, logger
 
@@ -52,7 +53,11 @@ class Witness:
     """Examines each server before this node uses it, and says to the store that it has everything."""
 
     def __init__(
-        self, database: Database, remember: Callable[[], Memory | None], call: Callable[[], None]
+        self,
+        database: Database,
+        terms: Terms,
+        remember: Callable[[], Memory | None],
+        call: Callable[[], None],
     ) -> None:
         """``remember()`` is asked what the node knows, None before it is one; ``call()`` wakes it when a server has forgotten."""
         self.forgotten: str | None = None
@@ -60,6 +65,7 @@ class Witness:
         self.has_vouched = True
         """Whether the store has noted the timeline of the server in use."""
         self._db = database
+        self._terms = terms
         self._remember = remember
         self._call = call
 
@@ -80,8 +86,13 @@ class Witness:
             self.has_vouched = False
 
     async def vouch(self) -> None:
-        """Have the store note that at this timeline nothing was missing."""
-        await self._db.write(_note_timeline)
+        """Have the store note that at this timeline nothing was missing; its first use there begins all terms anew."""
+
+        async def work(connection: Connection) -> None:
+            if await note_timeline(connection, connection.server):
+                await begin_terms(connection, self._terms)
+
+        await self._db.write(work)
         self.has_vouched = True
 
     def begun_anew(self, server: Server) -> None:
@@ -92,12 +103,22 @@ class Witness:
 
 
 async def rename(connection: Connection, store_id: str) -> str:
-    """Give the store another id, if it still has this one, vouch for its timeline, and return the id that it has then."""
+    """Give the store another id, if it still has this one, and return the id that it has then."""
     await connection.execute(_SQL["rename_store"], store_id, str(uuid_utils.uuid4()))
-    await _note_timeline(connection)
     return str(await connection.fetchval(_META["words"], "store_id"))
 
 
-async def _note_timeline(connection: Connection) -> None:
-    if connection.server.timeline is not None:
-        await connection.execute(_META["put_number"], "timeline", connection.server.timeline)
+async def note_timeline(connection: Any, server: Server | None) -> bool:
+    """Note where a server is, and say whether that is another timeline than the one noted before."""
+    if server is None or server.timeline is None:
+        return False
+    return await connection.fetchval(_SQL["note_timeline"], server.timeline) is not None
+
+
+async def begin_terms(connection: Any, terms: Terms) -> None:
+    """Have every node live for a term from now on, as the server that is used from now on knows older renewals than there were.
+
+    By those a node would be buried, and what it held be taken, while a try of it is still under way. Nobody is buried
+    before whoever comes there first has done this.
+    """
+    await connection.execute(_SQL["begin_terms"], terms.alive_ms)

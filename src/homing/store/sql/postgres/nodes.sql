@@ -92,6 +92,15 @@ SELECT (SELECT started_at FROM node WHERE epoch = $1),
 -- One of those that find it out does.
 UPDATE meta SET words = $2 WHERE name = 'store_id' AND words = $1;
 
+-- name: note_timeline
+-- No row: it is the one that was noted before.
+INSERT INTO meta(name, number) VALUES ('timeline', $1)
+ON CONFLICT(name) DO UPDATE SET number = excluded.number WHERE meta.number IS DISTINCT FROM excluded.number RETURNING number;
+
+-- name: begin_terms
+-- What a copy that was behind knows of renewals is older than they were.
+UPDATE node SET alive_until = greatest(alive_until, clock_timestamp() + $1 * interval '1 millisecond');
+
 -- name: drop_old_commits
 -- Of nodes that are long gone; those of a short while ago may still come back and ask.
 DELETE FROM meta WHERE name LIKE 'commits:%'
