@@ -334,47 +334,32 @@ CREATE TABLE change(
 
 INSERT INTO meta(name, number) VALUES ('epoch', 0), ('registry', 0), ('highest_app', 0);
 
+CREATE FUNCTION in_weeks() RETURNS TEXT[] LANGUAGE sql IMMUTABLE AS $$
+-- The tables that lie in weeks, in the order in which everybody locks them: a commit, too.
+SELECT ARRAY['message', 'dispatch', 'event', 'history', 'attempt', 'settled'];
+$$;
+
+CREATE FUNCTION week_settings(parent TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
+-- Two are updated in place a few times in a life: room beside the row spares the indexes.
+SELECT CASE WHEN parent IN ('dispatch', 'settled') THEN 'fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05'
+  ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
+$$;
+
 CREATE FUNCTION make_partition(suffix TEXT, low BYTEA, high BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 -- One partition of each table with these bounds; a NULL low takes everything older. False if it is there already.
+-- Each is made beside its table and attached: whoever reads or writes meanwhile is in nobody's way.
 DECLARE
   parent TEXT;
-  settings TEXT;
 BEGIN
   PERFORM pg_advisory_xact_lock(5208491672071064);
   IF to_regclass('message_' || suffix) IS NOT NULL THEN
     RETURN FALSE;
   END IF;
-  FOREACH parent IN ARRAY ARRAY['message', 'dispatch', 'event', 'history', 'settled', 'attempt'] LOOP
-    settings := CASE parent
-      -- Updated in place a few times in a life: room beside the row spares the indexes.
-      WHEN 'dispatch' THEN 'fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05'
-      WHEN 'settled' THEN 'fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05'
-      ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
-    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%L) WITH (%s)',
-      parent || '_' || suffix, parent, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high, settings);
+  FOREACH parent IN ARRAY in_weeks() LOOP
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE) WITH (%s)',
+      parent || '_' || suffix, parent, week_settings(parent));
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%L)',
+      parent, parent || '_' || suffix, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high);
   END LOOP;
-  RETURN TRUE;
-END $$;
-
-CREATE FUNCTION drop_partition(suffix TEXT, high BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
--- Everything of the messages below a bound; False, and nothing, while a lane, command or timer points there.
--- Whoever opens a lane has read the dispatch before, in the same transaction: with the tables locked, all that are to
--- come are here to be seen.
-DECLARE
-  parent TEXT;
-BEGIN
-  FOREACH parent IN ARRAY ARRAY['message', 'dispatch', 'event', 'history', 'settled', 'attempt'] LOOP
-    EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_' || suffix);
-  END LOOP;
-  IF EXISTS (SELECT 1 FROM lane WHERE key < high) OR EXISTS (SELECT 1 FROM command WHERE key < high)
-     OR EXISTS (SELECT 1 FROM timer WHERE key < high) THEN
-    RETURN FALSE;
-  END IF;
-  FOREACH parent IN ARRAY ARRAY['message', 'dispatch', 'event', 'history', 'settled', 'attempt'] LOOP
-    EXECUTE format('DROP TABLE %I', parent || '_' || suffix);
-  END LOOP;
-  DELETE FROM dead WHERE key < high;
-  DELETE FROM sms WHERE key < high;
-  DELETE FROM incoming WHERE id < high;
   RETURN TRUE;
 END $$;

@@ -1,9 +1,6 @@
 -- name: migrate
 -- Version 2: weeks of old messages go in one short step, what an endpoint leaves goes in many; the settings of hot tables.
 
--- A week is dropped with all that is older; what is older still, and comes late, has its partition all the same.
-DROP FUNCTION drop_partition(TEXT, BYTEA);
-
 CREATE FUNCTION points_below(high BYTEA, now_ms BIGINT, timers_until BIGINT) RETURNS TEXT LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 -- What still points at a message below a bound, in one word; NULL: nothing does. Deadlines are looked at up to an
@@ -24,14 +21,10 @@ BEGIN
   END;
 END $$;
 
-CREATE FUNCTION in_weeks() RETURNS TEXT[] LANGUAGE sql IMMUTABLE AS $$
--- The tables that lie in weeks, in the order in which everybody locks them: a commit, too.
-SELECT ARRAY['message', 'dispatch', 'event', 'history', 'attempt', 'settled'];
-$$;
-
 CREATE FUNCTION drop_week(suffix TEXT, high BYTEA, now_ms BIGINT, patience TEXT) RETURNS TEXT LANGUAGE plpgsql AS $$
 -- Everything of the messages below a bound, which is the upper one of a week: "dropped"; or what keeps it, in one word
 -- (see points_below); or "busy", or "gone". Everybody waits while this one waits for its locks, so not for long.
+-- All that is older goes with it; what is older still, and comes late, has its partition all the same.
 -- Whoever opens a lane, a command or a timer has read the dispatch before, in the same transaction: with the tables
 -- locked, all that are to come are here to be seen.
 DECLARE
@@ -86,30 +79,11 @@ ALTER TABLE recipient SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vac
 ALTER TABLE endpoint SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 ALTER TABLE meta SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
-CREATE OR REPLACE FUNCTION make_partition(suffix TEXT, low BYTEA, high BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
--- One partition of each table with these bounds; a NULL low takes everything older. False if it is there already.
--- Each is made beside its table and attached: whoever reads or writes meanwhile is in nobody's way.
-DECLARE
-  parent TEXT;
-  settings TEXT;
-BEGIN
-  PERFORM pg_advisory_xact_lock(5208491672071064);
-  IF to_regclass('message_' || suffix) IS NOT NULL THEN
-    RETURN FALSE;
-  END IF;
-  FOREACH parent IN ARRAY in_weeks() LOOP
-    settings := CASE parent
-      -- Updated twice in a life, soon: with room for both beside the row, no index is touched, and no vacuum waited for.
-      WHEN 'dispatch' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
-      WHEN 'settled' THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
-      ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
-    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE) WITH (%s)',
-      parent || '_' || suffix, parent, settings);
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%L)',
-      parent, parent || '_' || suffix, CASE WHEN low IS NULL THEN 'MINVALUE' ELSE quote_literal(low) END, high);
-  END LOOP;
-  RETURN TRUE;
-END $$;
+CREATE OR REPLACE FUNCTION week_settings(parent TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
+-- Two are updated twice in a life, soon: with room for both beside the row, no index is touched, and no vacuum waited for.
+SELECT CASE WHEN parent IN ('dispatch', 'settled') THEN 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05'
+  ELSE 'autovacuum_vacuum_insert_scale_factor = 0.1' END;
+$$;
 
 DO $$
 -- The weeks there are.
