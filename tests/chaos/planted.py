@@ -97,11 +97,12 @@ BUGS: dict[str, tuple[str, Callable[[], None]]] = {
 
 def takes_the_living_for_dead() -> None:
     """Claims are not fenced: whoever starts takes what the others hold."""
+    from homing.store.claims import walk
     from homing.store.postgres import PostgresStore, claims
 
     async def adopt_lanes(self: PostgresStore, after: tuple[bytes, int], limit: int) -> list[Any]:
         alone = self._known._replace(newest=self._known.newest + 1, live=[self._epoch])
-        return await claims.walk(
+        return await walk(
             after,
             lambda place: self._db.write(lambda c: claims.adopt_lanes(c, place, limit, self._epoch, alone)),
         )

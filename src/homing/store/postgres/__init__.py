@@ -12,6 +12,7 @@ from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.errors import CommitUnknown, HomingError
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
+from homing.store.claims import walk
 from homing.store.port import Claimed, Dropped, ReplayStep, Retention
 from homing.store.postgres import claims, partitions, replays
 from homing.store.postgres.archive import PostgresArchive
@@ -170,7 +171,7 @@ class PostgresStore(PostgresNode, PostgresArchive):
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
-        return await claims.walk(
+        return await walk(
             after,
             lambda place: self._come_to_own(
                 lambda c: claims.adopt_lanes(c, place, limit, self._epoch, self._known)
@@ -180,14 +181,14 @@ class PostgresStore(PostgresNode, PostgresArchive):
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.held_lanes`; what a commit of unknown outcome left is only acted on when it is sure to stay."""
         await self._resolve()
-        return await claims.walk(
+        return await walk(
             after, lambda place: self._db.look(lambda c: claims.held_lanes(c, place, limit, self._epoch))
         )
 
     async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
         """See `port.Ledger.held_commands`; likewise."""
         await self._resolve()
-        return await claims.walk(
+        return await walk(
             after, lambda place: self._db.look(lambda c: claims.held_commands(c, place, limit, self._epoch))
         )
 

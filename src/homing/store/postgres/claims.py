@@ -4,76 +4,58 @@ What is taken is locked with SKIP LOCKED, so that nodes that claim at once share
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, LiteralString, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString
 
-from homing.model import (
-    CommandKind,
-    DispatchKey,
-    MessageId,
-    dispatch_of,
-    is_incoming,
-    is_operation,
-    message_of,
+from homing.model import dispatch_of, is_incoming, is_operation, message_of
+from homing.store.batch import CommandWork, LaneWork, Outlook
+from homing.store.claims import (
+    About,
+    Event,
+    LaneRow,
+    Place,
+    Stride,
+    of_dispatch,
+    of_incoming,
+    of_operation,
+    probes,
+    to_command,
+    to_work,
 )
-from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts, Outlook
 from homing.store.port import Claimed
 from homing.store.postgres.nodes import Known
 from homing.store.sql import load
 
-T = TypeVar("T")
-
 _SQL: Final = load("postgres", "claims")
-_NEARBY: Final = 64
-"""How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
 _STRIDE: Final = 10_000
 """How many lanes, or commands, one transaction of a walk looks at."""
-Place = tuple[bytes, int]
-"""Where a walk stands: (key, endpoint) along the lanes, (key, kind) along the commands."""
-Stride = tuple[list[T], Place | None]
-"""What was found, and where to go on; None at the end."""
 _END: Final = (b"\xff" * 21, 2**63 - 1)
-_Row = tuple[bytes, int, int, int, int]
-"""key, endpoint, pending, tries, job"""
 
 
-async def works(connection: Any, rows: Sequence[_Row]) -> list[LaneWork]:
+async def works(connection: Any, rows: Sequence[LaneRow]) -> list[LaneWork]:
     """Gather what couriers need for lanes' pending events, in the rows' order; what a lane was about may be gone."""
     if not rows:
         return []
-    facts: dict[bytes, Facts | IncomingFacts | OperationFacts] = {}
-    events: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)
+    about: dict[bytes, About] = {}
+    events: dict[bytes, list[Event]] = defaultdict(list)
     incomings = sorted({message_of(row[0]) for row in rows if is_incoming(row[0])})
     operations = sorted({message_of(row[0]) for row in rows if is_operation(row[0])})
     dispatches = sorted({dispatch_of(r[0]) for r in rows if not (is_incoming(r[0]) or is_operation(r[0]))})
     if dispatches:
         for key, *fact in await connection.fetch(_SQL["lane_facts"], dispatches):
-            facts[key] = Facts(*fact)
+            about[key] = of_dispatch(fact, events[key])
         for key, n, status, at_ms in await connection.fetch(_SQL["events_of"], dispatches):
             events[key].append((n, status, at_ms))
     if incomings:
-        for id_, app, identifier, text, channel, reply, at_ms in await connection.fetch(
-            _SQL["incoming_facts"], incomings
-        ):
-            key = id_ + b"\xff\xff"
-            in_reply_to = None if reply is None else MessageId(reply)
-            facts[key] = IncomingFacts(app, identifier, text, channel, in_reply_to)
-            events[key] = [(1, 0, at_ms)]
+        for id_, *fact in await connection.fetch(_SQL["incoming_facts"], incomings):
+            about[id_ + b"\xff\xff"] = of_incoming(fact)
     if operations:
         for id_, *fact in await connection.fetch(_SQL["operation_facts"], operations):
-            key = id_ + b"\xff\xfe"
-            facts[key] = OperationFacts(*fact)
-            events[key] = [(1, 0, fact[4])]
+            about[id_ + b"\xff\xfe"] = of_operation(fact)
     jobs = sorted({row[4] for row in rows if row[4]})
     uids = dict(map(tuple, await connection.fetch(_SQL["job_uids"], jobs))) if jobs else {}
-    found: list[LaneWork] = []
-    for key, endpoint, pending, tries, job in rows:
-        dispatch = dispatch_of(key)
-        if dispatch not in facts:
-            continue
-        told = tuple(event for event in events[dispatch] if pending >> (event[0] - 1) & 1)
-        found.append(LaneWork(DispatchKey(key), endpoint, facts[dispatch], told, tries, job=uids.get(job)))
-    return found
+    found = ((row, about.get(dispatch_of(row[0]))) for row in rows)
+    return [to_work(row, it, uids.get(row[4])) for row, it in found if it is not None]
 
 
 async def claim_lanes(connection: Any, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
@@ -84,13 +66,11 @@ async def claim_lanes(connection: Any, endpoint: int, now_ms: int, limit: int, e
 
 
 async def claim_by_chance(connection: Any, endpoint: int, now_ms: int, chance: float, epoch: int) -> Claimed:
-    """See `port.Ledger.claim_lanes` with ``chance``: an instant between the first due one and now, and a few places on."""
+    """See `port.Ledger.claim_lanes` with ``chance``."""
     first_ms = await connection.fetchval(_SQL["first_due"], endpoint, now_ms)
     rows: list[Any] = []
     if first_ms is not None:
-        at_ms = first_ms + int(chance * (now_ms - first_ms))
-        places = int(chance * 7_919) % _NEARBY
-        for from_ms, offset in ((at_ms, places), (at_ms, 0), (first_ms, places), (first_ms, 0)):
+        for from_ms, offset in probes(chance, first_ms, now_ms):
             rows = await connection.fetch(_SQL["claim_some_lane"], endpoint, from_ms, now_ms, epoch, offset)
             if rows:
                 break
@@ -130,17 +110,7 @@ async def held_commands(connection: Any, after: Place, limit: int, epoch: int) -
     """See `port.Ledger.held_commands`; one stride of the walk."""
     edge = await _edge(connection, after, "command_edge")
     rows = await connection.fetch(_SQL["held_commands"], *after, limit, epoch, *(edge or _END))
-    return [_command(row) for row in rows], (rows[-1][0], rows[-1][1]) if rows else edge
-
-
-async def walk(after: Place, stride: Callable[[Place], Awaitable[Stride[T]]]) -> list[T]:
-    """Stride on until something is found, or the end is reached."""
-    place: Place | None = after
-    while place is not None:
-        found, place = await stride(place)
-        if found:
-            return found
-    return []
+    return [to_command(row) for row in rows], (rows[-1][0], rows[-1][1]) if rows else edge
 
 
 async def _edge(connection: Any, after: Place, name: LiteralString = "walk_edge") -> Place | None:
@@ -163,11 +133,7 @@ async def claim_commands(
         orphans = await connection.fetch(_SQL["adopt_commands"], wanted, epoch, known.newest, known.live)
         has_orphans = len(orphans) == wanted
         rows += orphans
-    return [_command(row) for row in rows], has_orphans
-
-
-def _command(row: Any) -> CommandWork:
-    return CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3])
+    return [to_command(row) for row in rows], has_orphans
 
 
 async def release(connection: Any, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:

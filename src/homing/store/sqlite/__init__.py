@@ -1,14 +1,14 @@
 """The embedded store: SQLite through apsw, one process, one writer (`homing.store.port.Store`)."""
 
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 import apsw
 
 from homing.clock import Clock
 from homing.config.settings import ROLES
 from homing.store.batch import Batch, CommandWork, Committed, LaneWork, Outlook
+from homing.store.claims import walk
 from homing.store.port import Claimed, Dropped, HearHint, ReplayStep, Retention, Share
 from homing.store.sqlite import claims, replays
 from homing.store.sqlite.archive import SqliteArchive
@@ -20,8 +20,6 @@ from homing.store.sqlite.registry import SqliteRegistry
 from homing.store.sqlite.schema import SCHEMA, bring, get, put
 
 __all__ = ["SCHEMA", "SqliteStore"]
-
-T = TypeVar("T")
 
 
 class SqliteStore(SqliteRegistry, SqliteArchive):
@@ -105,19 +103,19 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
 
     async def adopt_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.adopt_lanes`."""
-        return await _walk(
+        return await walk(
             after, lambda at: self._db.write(lambda c: claims.adopt_lanes(c, at, limit, self._epoch))
         )
 
     async def held_lanes(self, after: tuple[bytes, int], limit: int) -> list[LaneWork]:
         """See `port.Ledger.held_lanes`."""
-        return await _walk(
+        return await walk(
             after, lambda at: self._db.read(lambda c: claims.held_lanes(c, at, limit, self._epoch))
         )
 
     async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
         """See `port.Ledger.held_commands`."""
-        return await _walk(
+        return await walk(
             after, lambda at: self._db.read(lambda c: claims.held_commands(c, at, limit, self._epoch))
         )
 
@@ -190,17 +188,6 @@ class SqliteStore(SqliteRegistry, SqliteArchive):
     def nodes(self) -> Mapping[str, int]:
         """See `port.Ownership.nodes`: this one has all roles."""
         return dict.fromkeys(ROLES, 1)
-
-
-async def _walk(
-    after: claims.Place, stretch: Callable[[claims.Place], Awaitable[claims.Stretch[T]]]
-) -> list[T]:
-    """Go on, stretch by stretch, until something is found or all were looked at."""
-    place: claims.Place | None = after
-    works: list[T] = []
-    while place is not None and not works:
-        works, place = await stretch(place)
-    return works
 
 
 def _begin(connection: apsw.Connection, key_id: str) -> tuple[int, str, int]:

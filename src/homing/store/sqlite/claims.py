@@ -6,75 +6,52 @@ Runs on the writer's thread where it takes something, on the reader's where it o
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, Generic, LiteralString, NamedTuple, TypeVar
+from typing import Any, Final, LiteralString
 
 import apsw
 
-from homing.model import (
-    CommandKind,
-    DispatchKey,
-    MessageId,
-    dispatch_of,
-    is_incoming,
-    is_operation,
-    message_of,
+from homing.model import DispatchKey, dispatch_of, is_incoming, is_operation, message_of
+from homing.store.batch import CommandWork, Facts, LaneWork, Outlook
+from homing.store.claims import (
+    LaneRow,
+    Place,
+    Stride,
+    of_dispatch,
+    of_incoming,
+    of_operation,
+    probes,
+    to_command,
+    to_work,
 )
-from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts, Outlook
 from homing.store.port import Claimed
 from homing.store.sql import load
 from homing.store.sqlite.rows import fetch
 
-T = TypeVar("T")
-
 _SQL: Final = load("sqlite", "claims")
-_Row = tuple[bytes, int, int, int, int]
-Place = tuple[bytes, int]
-"""Where a walk stands: (key, endpoint) along all lanes, (key, kind) along all commands."""
 STRETCH: Final = 10_000
 """So many lanes are looked at in one go, 2 to 3 ms: what a walk seeks may be few among a million that wait."""
 _BEYOND_ALL: Final = (b"\xff" * 21, 0)
 _LANE: Final = itemgetter(0, 1, 2)
-_NEARBY: Final = 64
-"""How many places a probe may go on from where chance sent it: lanes let go together share one instant."""
-
-
-class Stretch(NamedTuple, Generic[T]):
-    """What a part of a walk found, and where it goes on; None at the end."""
-
-    works: list[T]
-    ends_at: Place | None
 
 
 def lane_work(
     connection: apsw.Connection, key: bytes, endpoint: int, bits: int, tries: int, job: int = 0
 ) -> LaneWork | None:
     """Gather what a courier needs for a lane's pending events; None when what it was about is gone."""
-    facts: Facts | IncomingFacts | OperationFacts
     if is_incoming(key):
         row = connection.execute(_SQL["incoming_facts"], (message_of(key),)).fetchone()
-        if row is None:
-            return None
-        app, identifier, text, channel, in_reply_to, at_ms = row
-        reply = None if in_reply_to is None else MessageId(in_reply_to)
-        facts = IncomingFacts(app, identifier, text, channel, reply)
-        events = ((1, 0, at_ms),)
+        about = None if row is None else of_incoming(row)
     elif is_operation(key):
         row = connection.execute(_SQL["operation_facts"], (message_of(key),)).fetchone()
-        if row is None:
-            return None
-        facts = OperationFacts(*row)
-        events = ((1, 0, facts.at_ms),)
+        about = None if row is None else of_operation(row)
     else:
         dispatch = dispatch_of(key)
         row = connection.execute(_SQL["lane_facts"], (dispatch,)).fetchone()
-        if row is None:
-            return None
-        facts = Facts(*row)
-        events = tuple(
-            e for e in connection.execute(_SQL["events_of"], (dispatch,)) if bits >> (e[0] - 1) & 1
-        )
+        about = None if row is None else of_dispatch(row, connection.execute(_SQL["events_of"], (dispatch,)))
+    if about is None:
+        return None
     uid = job_uid(connection, job) if job else None
-    return LaneWork(DispatchKey(key), endpoint, facts, events, tries, job=uid)
+    return to_work((key, endpoint, bits, tries, job), about, uid)
 
 
 def job_uid(connection: apsw.Connection, job: int) -> str | None:
@@ -83,7 +60,7 @@ def job_uid(connection: apsw.Connection, job: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
+def works(connection: apsw.Connection, rows: Iterable[LaneRow]) -> list[LaneWork]:
     """Gather what couriers need for lanes' pending events, in the rows' order; what a lane was about may be gone."""
     found = (lane_work(connection, *row) for row in rows)
     return [work for work in found if work is not None]
@@ -92,7 +69,7 @@ def works(connection: apsw.Connection, rows: Iterable[_Row]) -> list[LaneWork]:
 def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: int, epoch: int) -> Claimed:
     """See `port.Ledger.claim_lanes`; one joined look for the dispatches' lanes, since a backlog is all of this."""
     joined = fetch(connection, _SQL["due_works"], (endpoint, now_ms, limit))
-    rows: list[_Row] = fetch(connection, _SQL["due_lanes"], (endpoint, now_ms, limit))
+    rows: list[LaneRow] = fetch(connection, _SQL["due_lanes"], (endpoint, now_ms, limit))
     connection.executemany(_SQL["hold_lane"], [(row[0], endpoint, epoch) for row in rows])
     lanes: list[LaneWork] = []
     for (key, tries, job), events in groupby(joined, _LANE):
@@ -109,15 +86,12 @@ def claim_lanes(connection: apsw.Connection, endpoint: int, now_ms: int, limit: 
 def claim_by_chance(
     connection: apsw.Connection, endpoint: int, now_ms: int, chance: float, epoch: int
 ) -> Claimed:
-    """See `port.Ledger.claim_lanes` with ``chance``: an instant between the first due one and now, and a few places on."""
+    """See `port.Ledger.claim_lanes` with ``chance``."""
     first = fetch(connection, _SQL["first_due"], (endpoint, now_ms))
     if not first:
         return Claimed([], _next_due(connection, endpoint))
-    first_ms = first[0][0]
-    at_ms = first_ms + int(chance * (now_ms - first_ms))
-    places = int(chance * 7_919) % _NEARBY
-    rows: list[_Row] = []
-    for from_ms, offset in ((at_ms, places), (at_ms, 0), (first_ms, places), (first_ms, 0)):
+    rows: list[LaneRow] = []
+    for from_ms, offset in probes(chance, first[0][0], now_ms):
         rows = fetch(connection, _SQL["some_lane"], (endpoint, from_ms, now_ms, offset))
         if rows:
             break
@@ -130,23 +104,23 @@ def _next_due(connection: apsw.Connection, endpoint: int) -> int | None:
     return following[0][0] if following else None
 
 
-def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[LaneWork]:
+def adopt_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stride[LaneWork]:
     """See `port.Ledger.adopt_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "orphan_lanes", after, limit, epoch)
     connection.executemany(_SQL["hold_lane"], [(row[0], row[1], epoch) for row in rows])
-    return Stretch(works(connection, rows), ends_at)
+    return works(connection, rows), ends_at
 
 
-def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[LaneWork]:
+def held_lanes(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stride[LaneWork]:
     """See `port.Ledger.held_lanes`, of one stretch."""
     rows, ends_at = _along(connection, "held_lanes", after, limit, epoch)
-    return Stretch(works(connection, rows), ends_at)
+    return works(connection, rows), ends_at
 
 
-def held_commands(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stretch[CommandWork]:
+def held_commands(connection: apsw.Connection, after: Place, limit: int, epoch: int) -> Stride[CommandWork]:
     """See `port.Ledger.held_commands`, of one stretch."""
     rows, ends_at = _along(connection, "held_commands", after, limit, epoch, "command_stretch_end")
-    return Stretch([_command(row) for row in rows], ends_at)
+    return [to_command(row) for row in rows], ends_at
 
 
 def _along(
@@ -179,12 +153,7 @@ def claim_commands(
         has_orphans = len(orphans) == wanted
         rows += orphans
     connection.executemany(_SQL["hold_command"], [(key, kind, epoch) for key, kind, _t, _d in rows])
-    return [_command(row) for row in rows], has_orphans
-
-
-def _command(row: tuple[bytes, int, int, str | None]) -> CommandWork:
-    key, kind, tries, detail = row
-    return CommandWork(DispatchKey(key), CommandKind(kind), tries, detail)
+    return [to_command(row) for row in rows], has_orphans
 
 
 def release(connection: apsw.Connection, lanes: Sequence[tuple[bytes, int]], now_ms: int, epoch: int) -> None:
