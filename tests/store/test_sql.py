@@ -78,8 +78,32 @@ def test_a_joined_statement_numbers_its_parameters_on() -> None:
     )
 
 
+def test_what_statements_have_in_common_is_put_into_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part is no statement: it stands where it is put, with its reason."""
+    (tmp_path / "sqlite").mkdir()
+    (tmp_path / "sqlite" / "some.sql").write_text(
+        "-- part: p\n-- Why.\nWHERE x;\n\n-- name: a\nSELECT 1\n-- put: p\n-- name: b\nSELECT 2\n-- put: p\n"
+    )
+    monkeypatch.setattr(sql, "files", lambda _package: tmp_path)
+    sql.load.cache_clear()
+    assert dict(sql.load("sqlite", "some")) == {
+        "a": "SELECT 1\n-- Why.\nWHERE x;",
+        "b": "SELECT 2\n-- Why.\nWHERE x;",
+    }
+
+
 @pytest.mark.parametrize(
-    "text", ["SELECT 1;\n-- name: a\n", "-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n"]
+    "text",
+    [
+        "SELECT 1;\n-- name: a\n",
+        "-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n",
+        "-- part: a\nWHERE x;\n-- name: a\nSELECT 1\n-- put: a\n",
+        "-- part: p\nWHERE x;\n-- name: a\nSELECT 1;\n",
+        "-- name: a\nSELECT 1\n-- put: p\n",
+        "-- name: a\nSELECT 1\n-- put: p\n-- part: p\nWHERE x;\n",
+    ],
 )
 def test_a_file_that_hides_a_statement_is_refused(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,8 @@
     -- One application, for the doors that check access.
     SELECT …
 
+What several statements of a file have in common stands in it once, under ``-- part: so``, and in each as a line ``-- put: so``.
+
 No statement is put together anywhere else, so what runs against the store can be read here: `joined` puts whole blocks
 into one. Only what reads and fills whole tables goes by the names that the catalogue has (`homing.store.moving`, backups).
 """
@@ -17,7 +19,9 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, Literal, LiteralString
 
-_NAME: Final = "-- name: "
+_NAME: Final = "-- name"
+_PART: Final = "-- part"
+_PUT: Final = "-- put"
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
@@ -25,21 +29,33 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 def load(store: Literal["sqlite", "postgres"], file: str) -> Mapping[str, LiteralString]:
     """Return the blocks of ``store/file.sql`` by name.
 
-    Comments may stand before the first name; a statement there, or a name given twice, is a ValueError.
+    Comments may stand before the first name; a statement there, a name given twice, a part that is never put, or put before
+    it stands there, is a ValueError.
     """
+    where = f"{store}/{file}.sql"
     text = files(__name__).joinpath(store, f"{file}.sql").read_text("utf-8")
     blocks: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
+    never_put: set[str] = set()
     lines: list[str] | None = None
     for line in text.splitlines():
-        if line.startswith(_NAME):
-            name = line.removeprefix(_NAME).strip()
-            if name in blocks:
-                raise ValueError(f"{store}/{file}.sql names {name} twice")
-            lines = blocks[name] = []
+        mark, _, name = line.partition(": ")
+        if mark in {_NAME, _PART}:
+            if name in blocks or name in parts:
+                raise ValueError(f"{where} names {name} twice")
+            lines = (blocks if mark == _NAME else parts)[name] = []
+            never_put |= {name} & parts.keys()
+        elif mark == _PUT:
+            if lines is None or name not in parts:
+                raise ValueError(f"{where} puts {name}, which does not stand before it")
+            lines += parts[name]
+            never_put.discard(name)
         elif lines is not None:
             lines.append(line)
         elif line.strip() and not line.startswith("--"):
-            raise ValueError(f"{store}/{file}.sql has a statement without a name")
+            raise ValueError(f"{where} has a statement without a name")
+    if never_put:
+        raise ValueError(f"{where} has parts that are never put: {sorted(never_put)}")
     # Only files of this package become statements, so they are as good as literals.
     return MappingProxyType({name: "\n".join(body).strip() for name, body in blocks.items()})
 

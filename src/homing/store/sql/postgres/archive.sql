@@ -39,6 +39,16 @@ WHERE d.recipient = ANY($5::bigint[]) AND d.key >= $1 AND d.key < $2
   AND ($4::bigint IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)
 ORDER BY id DESC LIMIT $6;
 
+-- part: whose_dispatches_fit
+-- One of them has the status $4, if that is asked for, and goes to $6, if that is: a recipient who is no user. Of these
+-- messages the newest $7.
+  AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
+    SELECT 1 FROM dispatch AS d
+    WHERE d.key >= m.id AND d.key < m.id || '\xffff'
+      AND ($6 IS NULL OR d.recipient IS NULL AND lower(d.identifier) = lower($6 COLLATE "C"))
+      AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
+ORDER BY m.id DESC LIMIT $7;
+
 -- name: find_by_ref
 -- Messages with a sender's own id, newest first; one look into the index for each of its stretches of time.
 WITH RECURSIVE stretch(start) AS (
@@ -51,12 +61,7 @@ SELECT m.id FROM stretch JOIN message AS m ON substr(m.id, 1, 3) = stretch.start
   AND m.id >= stretch.start AND m.id <= stretch.start || '\xffffffffffffffffffffffffff'
 WHERE m.id >= $1 AND m.id < $2
   AND ($5::bigint[] IS NULL OR m.app = ANY($5))
-  AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < m.id || '\xffff'
-      AND ($6 IS NULL OR d.recipient IS NULL AND lower(d.identifier) = lower($6 COLLATE "C"))
-      AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
-ORDER BY m.id DESC LIMIT $7;
+-- put: whose_dispatches_fit
 
 -- name: slice_end
 -- Where a walk back through all messages pauses, so that no question keeps the others waiting.
@@ -72,23 +77,13 @@ ORDER BY id LIMIT 1;
 SELECT m.id FROM message AS m
 WHERE m.id >= $1 AND m.id < $2 AND ($3::text IS NULL OR m.ref = $3)
   AND ($5::bigint[] IS NULL OR m.app = ANY($5))
-  AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < m.id || '\xffff'
-      AND ($6 IS NULL OR d.recipient IS NULL AND lower(d.identifier) = lower($6 COLLATE "C"))
-      AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
-ORDER BY m.id DESC LIMIT $7;
+-- put: whose_dispatches_fit
 
 -- name: find_in_slice_of_app
 -- The same along one application's own index: a quiet one's slice may span years of the others' messages.
 SELECT m.id FROM message AS m
 WHERE m.app = $5::bigint AND m.id >= $1 AND m.id < $2 AND ($3::text IS NULL OR m.ref = $3)
-  AND ($4::bigint IS NULL AND $6::text IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < m.id || '\xffff'
-      AND ($6 IS NULL OR d.recipient IS NULL AND lower(d.identifier) = lower($6 COLLATE "C"))
-      AND ($4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = $4)))
-ORDER BY m.id DESC LIMIT $7;
+-- put: whose_dispatches_fit
 
 -- name: identifiers
 -- Whose dispatches these are; an incoming message is its sender's.

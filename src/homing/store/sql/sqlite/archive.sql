@@ -43,6 +43,16 @@ WHERE d.key >= ?1 AND d.key < ?2
   AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)
 ORDER BY id DESC LIMIT ?6;
 
+-- part: whose_dispatches_fit
+-- One of them has the status ?4, if that is asked for, and goes to ?6, if that is: a recipient who is no user. Of these
+-- messages the newest ?7.
+  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
+    SELECT 1 FROM dispatch AS d
+    WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
+      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
+      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
+ORDER BY m.id DESC LIMIT ?7;
+
 -- name: find_by_ref
 -- Messages with a sender's own id, newest first; one look into the index for each of its stretches of time.
 WITH RECURSIVE stretch(start) AS (
@@ -55,12 +65,7 @@ SELECT m.id FROM stretch CROSS JOIN message AS m INDEXED BY message_stretch_ref
   ON substr(m.id, 1, 3) = stretch.start AND m.ref = ?3
 WHERE m.id >= ?1 AND m.id < ?2
   AND (?5 IS NULL OR m.app IN (SELECT value FROM json_each(?5)))
-  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
-      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
-ORDER BY m.id DESC LIMIT ?7;
+-- put: whose_dispatches_fit
 
 -- name: slice_end
 -- Where a walk back through all messages pauses, so that no question keeps the others waiting.
@@ -75,23 +80,13 @@ SELECT min(id) FROM (SELECT id FROM message WHERE app = ?4 AND id >= ?1 AND id <
 SELECT m.id FROM message AS m
 WHERE m.id >= ?1 AND m.id < ?2
   AND (?5 IS NULL OR m.app IN (SELECT value FROM json_each(?5)))
-  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
-      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
-ORDER BY m.id DESC LIMIT ?7;
+-- put: whose_dispatches_fit
 
 -- name: find_in_slice_of_app
 -- The same along one application's own index: a quiet one's slice may span years of the others' messages.
 SELECT m.id FROM message AS m INDEXED BY message_app
 WHERE m.app = ?5 AND m.id >= ?1 AND m.id < ?2
-  AND (?4 IS NULL AND ?6 IS NULL OR EXISTS (
-    SELECT 1 FROM dispatch AS d
-    WHERE d.key >= m.id AND d.key < CAST(m.id || x'ffff' AS BLOB)
-      AND (?6 IS NULL OR d.recipient IS NULL AND d.identifier = ?6 COLLATE NOCASE)
-      AND (?4 IS NULL OR (SELECT e.status FROM event AS e WHERE e.key = d.key AND e.n = d.events) = ?4)))
-ORDER BY m.id DESC LIMIT ?7;
+-- put: whose_dispatches_fit
 
 -- name: identifiers
 -- Whose dispatches these are; an incoming message is its sender's.
