@@ -152,15 +152,24 @@ class House:
         self._is_scheduled = False
         committed = Committed(self.clock.now_ms())
         for done in batch.commands_done:
-            before = self.commands.pop((done.key, done.kind), None)
-            if before is not None and done.retry_at_ms is not None:
-                self.commands[done.key, done.kind] = (before[0] + 1, done.retry_at_ms, done.detail)
+            self._finish(done)
         for occurrence in batch.occurrences:
             committed.occurrences.append(self._step(occurrence, committed))
         assert self.sink is not None
         self.sink(batch, committed)
         for index, future in waiting:
             future.set_result([committed.occurrences[index]])
+
+    def _finish(self, done: CommandDone) -> None:
+        """As the stores do: what is put off or given up counts only from where it stood."""
+        place = (done.key, done.kind)
+        tries, due_ms, _ = self.commands.get(place, (None, None, None))
+        stands = due_ms is None and tries == done.tries
+        if done.retry_at_ms is not None:
+            if stands:
+                self.commands[place] = (done.tries + 1, done.retry_at_ms, done.detail)
+        elif stands or not done.is_given_up:
+            self.commands.pop(place, None)
 
     def _step(self, occurrence: Occurrence, committed: Committed) -> Result:
         key = occurrence.key

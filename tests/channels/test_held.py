@@ -1,7 +1,7 @@
 """What a commit of unknown outcome left to a courier is found, and what is held here is not done twice."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from homing.errors import Unavailable
 from homing.lifecycle.dispatch import Received
 from homing.model import Body, CommandKind, DispatchKey, dispatch_key, message_of
 from homing.simulator.clock import VirtualClock
-from homing.store.batch import Accept, Batch, CommandDone, CommandWork, Committed, Occurrence
+from homing.store.batch import Accept, Batch, CommandDone, CommandWork, Committed, Occurrence, Result
+from homing.store.views import PushJob
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -177,5 +178,150 @@ def test_what_is_lost_before_it_was_begun_may_be_taken_again(run: Run) -> None:
             await it.courier._held.look_for(frozenset([message_of(key)]))
             await it.after()
             assert [job.key for job in service.asked] == [key]
+
+    run(story())
+
+
+class Slow(Hides):
+    """A house whose answers about jobs, claims and commands of ours are held back until `hear`."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self.asked: list[str] = []
+        self._heard = asyncio.Event()
+        self.holds_back = ""
+
+    def hear(self) -> None:
+        """Give the answers that were held back."""
+        self.holds_back = ""
+        self._heard.set()
+
+    async def _answer(self, question: str) -> None:
+        if question == self.holds_back:
+            self.asked.append(question)
+            await self._heard.wait()
+
+    async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
+        jobs = await super().push_jobs(keys)
+        await self._answer("jobs")
+        return jobs
+
+    async def claim_commands(self, limit: int) -> list[CommandWork]:
+        works = await super().claim_commands(limit)
+        if works:
+            await self._answer("claim")
+        return works
+
+    async def held_commands(self, after: tuple[bytes, int], limit: int) -> list[CommandWork]:
+        works = await super().held_commands(after, limit)
+        if works:
+            await self._answer("held")
+        return works
+
+    async def record(self, occurrences: Sequence[Occurrence]) -> list[Result]:
+        results = await super().record(occurrences)
+        await self._answer("record")
+        return results
+
+    def another_takes(self, key: DispatchKey, kind: CommandKind) -> None:
+        """Another node takes a command over and carries it out."""
+        del self.commands[key, kind]
+
+
+async def _turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def _asked(house: Slow) -> None:
+    async with asyncio.timeout(5):
+        while not house.asked:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("question", ["jobs", "claim", "held"])
+def test_what_was_asked_before_a_lost_term_is_not_done_after_it(run: Run, question: str) -> None:
+    """The answer comes when another node may have the command, and be at it."""
+
+    async def story() -> None:
+        house, service = Slow(VirtualClock()), ScriptedPush()
+        async with town({"ios": service}, house=house) as it:
+            house.holds_back = question
+            if question == "jobs":
+                key = house.message(device("a"))
+            else:
+                key = house.hidden()
+            if question == "claim":
+                house.commands[key, CommandKind.PUSH] = (0, it.clock.now_ms(), None)
+                it.courier.on_work(it.clock.now_ms())
+                it.clock.jump_to(it.clock.now_ms() + 1)
+            if question == "held":
+                it.courier.on_unknown(Batch(occurrences=[Occurrence(key, Received())]))
+            await _asked(house)
+            it.courier.lost()
+            house.another_takes(key, CommandKind.PUSH)
+            house.hear()
+            await _turns()
+            await it.after(2)
+            assert not service.asked
+
+    run(story())
+
+
+def test_what_waits_for_a_store_that_fails_is_dropped_with_the_term(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that cannot reach the store loses its term for that very reason; claimed anew the command is done."""
+
+    class Down(Hides):
+        async def push_jobs(self, keys: Sequence[bytes]) -> list[PushJob]:
+            if not self.looks:
+                self.looks += 1
+                raise Unavailable
+            return await super().push_jobs(keys)
+
+    async def story() -> None:
+        house, service = Down(VirtualClock()), ScriptedPush()
+        async with town({"ios": service}, house=house) as it:
+            key = house.message(device("a"))
+            async with asyncio.timeout(5):
+                while not house.looks:
+                    await asyncio.sleep(0)
+            await _turns()
+            taken = house.commands.pop((key, CommandKind.PUSH))
+            it.courier.lost()
+            await it.after()
+            assert not service.asked
+            house.commands[key, CommandKind.PUSH] = (taken[0], it.clock.now_ms(), None)
+            it.courier.on_work(it.clock.now_ms())
+            await it.after(1)
+            assert [job.key for job in service.asked] == [key]
+
+    monkeypatch.setattr(courier_module, "_AFTER_FAILURE_S", 0.001)
+    run(story())
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "not sure any more"])
+def test_an_sms_whose_intent_was_stored_late_is_not_sent(run: Run, *, is_lost: bool) -> None:
+    """By then another node may be sending it; where it is still ours it goes as soon as the term is sure."""
+
+    async def story() -> None:
+        house, carrier = Slow(VirtualClock()), ScriptedCarrier()
+        async with town(carrier=carrier, house=house) as it:
+            key = house.message(fallback_s=60)
+            house.holds_back = "record"
+            it.clock.jump_to(it.clock.now_ms() + 60_000)
+            await _asked(house)
+            if is_lost:
+                it.courier.lost()
+            it.courier._may_start = lambda: False
+            house.hear()
+            await _turns()
+            assert not carrier.asked
+            it.courier._may_start = lambda: True
+            await it.after(5)
+            assert len(carrier.asked) == 1
+            assert not house.commands
+            assert house.said[key][-1] == "fallbackSent"
 
     run(story())

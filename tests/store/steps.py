@@ -154,6 +154,13 @@ async def node(address: str, **given: Any) -> PostgresStore:
     return store
 
 
+async def expire(store: PostgresStore) -> None:
+    """Let a node's term run out, as if it had not renewed it."""
+    await store._db.write(
+        lambda c: c.execute("UPDATE node SET alive_until = clock_timestamp() WHERE epoch = $1", store.epoch)
+    )
+
+
 async def closing(story: Awaitable[T]) -> T:
     """Live through a story, and close every node it opened, however it ends."""
     try:

@@ -1,12 +1,13 @@
 """The ledger's promises about commands: their claims and tries, fallbacks that order them, on every store."""
 
+import msgspec
 import pytest
 from tests.store.conftest import OpenStore, Run, WithStore
 from tests.store.fakes import NOON_MS, StillClock, add_app, add_user, happen, login
 from tests.store.ledger import post
 
 from homing.lifecycle.dispatch import Clock, Received, SmsRefusal, SmsRefused, SmsSubmitting
-from homing.model import CommandKind, FallbackSettings, message_of
+from homing.model import CommandKind, DispatchKey, FallbackSettings, message_of
 from homing.store.batch import Batch, CommandDone, CommandWork, Note, Occurrence
 from homing.store.changes import SetPushToken
 from homing.store.port import Store
@@ -41,6 +42,87 @@ def test_a_command_lives_until_it_is_done(with_store: WithStore, clock: StillClo
         assert await store.claim_commands(10) == []
         await store.commit(Batch(commands_done=[CommandDone(key, CommandKind.PUSH)]))
         assert (await store.outlook()).next_command_ms is None
+
+    with_store(story)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        CommandDone(DispatchKey(b""), CommandKind.PUSH, NOON_MS + 20, "late"),
+        CommandDone(DispatchKey(b""), CommandKind.PUSH, is_given_up=True),
+    ],
+    ids=["put off", "given up"],
+)
+def test_a_command_is_put_off_and_given_up_only_from_where_it_stood(
+    with_store: WithStore, clock: StillClock, late: CommandDone
+) -> None:
+    """Said once more, as after a commit of unknown outcome, it changes nothing: neither while it waits nor when it is taken."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        await _with_phone(store, "Ann", app.id)
+        key = await post(store, app.id, "Ann")
+        again = Batch(commands_done=[msgspec.structs.replace(late, key=key)])
+        await store.commit(Batch(commands_done=[CommandDone(key, CommandKind.PUSH, NOON_MS + 9, "first")]))
+        await store.commit(again)
+        assert (await store.outlook()).next_command_ms == NOON_MS + 9
+        clock.ms += 9
+        taken = CommandWork(key, CommandKind.PUSH, 1, "first")
+        assert await store.claim_commands(10) == [taken]
+        await store.commit(again)
+        assert await store.held_commands((b"", 0), 10) == [taken]
+        await store.commit(
+            Batch(commands_done=[CommandDone(key, CommandKind.PUSH, tries=1, is_given_up=True)])
+        )
+        assert await store.held_commands((b"", 0), 10) == []
+
+    with_store(story)
+
+
+def test_what_was_carried_out_is_over_wherever_it_stands(with_store: WithStore, clock: StillClock) -> None:
+    """A command that waits for its next try, and one that was taken since, are not done once more."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store)
+        await _with_phone(store, "Ann", app.id)
+        waits, taken = [await post(store, app.id, "Ann") for _ in range(2)]
+        await store.commit(
+            Batch(commands_done=[
+                CommandDone(waits, CommandKind.PUSH, NOON_MS + 9), CommandDone(taken, CommandKind.PUSH, NOON_MS + 1),
+            ])
+        )  # fmt: skip
+        clock.ms += 1
+        assert len(await store.claim_commands(10)) == 1
+        await store.commit(
+            Batch(commands_done=[CommandDone(key, CommandKind.PUSH) for key in (waits, taken)])
+        )
+        assert await store.held_commands((b"", 0), 10) == []
+        assert (await store.outlook()).next_command_ms is None
+
+    with_store(story)
+
+
+def test_what_is_said_twice_of_a_command_in_one_batch_counts_once(
+    with_store: WithStore, clock: StillClock
+) -> None:
+    """Put off and given up at once, put off twice, put off and no longer wanted: never an error, and one try at most."""
+
+    async def story(store: Store) -> None:
+        app = await add_app(store, **SMS_APP)
+        await _with_phone(store, "Ann", app.id)
+        one, two, three = [await post(store, app.id, "Ann") for _ in range(3)]
+        clock.ms += 10_000
+        await store.commit(Batch(occurrences=[Occurrence(three, Clock())]))
+        later = [CommandDone(key, CommandKind.PUSH, clock.ms + 9) for key in (one, two, two)]
+        gone = CommandDone(one, CommandKind.PUSH, is_given_up=True)
+        sms = CommandDone(three, CommandKind.SMS, clock.ms + 9)
+        await store.commit(
+            Batch(commands_done=[*later, gone, sms], occurrences=[Occurrence(three, Received())])
+        )
+        clock.ms += 9
+        assert await store.claim_commands(10) == [CommandWork(two, CommandKind.PUSH, 1)]
+        assert await store.held_commands((three, CommandKind.PUSH), 10) == []
 
     with_store(story)
 

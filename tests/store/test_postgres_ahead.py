@@ -8,8 +8,7 @@ import pytest
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import DAY_MS, StillClock
 from tests.store.ledger import build_town, post
-from tests.store.steps import HELD_UP, closing, node, somebody_is_held_up
-from tests.store.test_postgres_nodes import expire
+from tests.store.steps import HELD_UP, closing, expire, node, somebody_is_held_up
 from tests.store.test_postgres_weeks import session, suffixes
 
 from homing.store.postgres import partitions

@@ -10,24 +10,17 @@ import pytest
 from tests.store.conftest import Run, needs_postgres
 from tests.store.fakes import StillClock
 from tests.store.ledger import SOON_MS, build_town, numbers, post, settle, settled
-from tests.store.steps import closing, node
+from tests.store.steps import closing, expire, node
 
 from homing.callbacks.lanes import Lanes
 from homing.config.settings import ROLES
 from homing.errors import Unavailable
 from homing.lifecycle.dispatch import Clock, Read, Received
 from homing.store.batch import Batch, Occurrence, Verdict
-from homing.store.postgres import PostgresStore, claims, nodes
+from homing.store.postgres import claims, nodes
 from homing.store.postgres.nodes import Known, Terms
 
 pytestmark = needs_postgres
-
-
-async def expire(store: PostgresStore) -> None:
-    """Let a node's term run out, as if it had not renewed it."""
-    await store._db.write(
-        lambda c: c.execute("UPDATE node SET alive_until = clock_timestamp() WHERE epoch = $1", store.epoch)
-    )
 
 
 @pytest.mark.parametrize("which", [0, 2])

@@ -103,7 +103,7 @@ class ChannelCourier:
 
     def lost(self) -> None:
         """Hear that what waits here may be others' by now (plug this into `Ownership.on_lost`)."""
-        self._held.drop(self._backlog)
+        self._held.lose()
         self._backlog.clear()
 
     def on_unknown(self, batch: Batch) -> None:
@@ -161,7 +161,7 @@ class ChannelCourier:
         if len(works) > room:
             back_ms = self._clock.now_ms() + _BACK_MS
             self._recorder.finish(
-                [CommandDone(work.key, work.kind, back_ms, work.detail) for work in works[room:]]
+                [CommandDone(work.key, work.kind, back_ms, work.detail, work.tries) for work in works[room:]]
             )
         self._pump()
 
@@ -175,10 +175,13 @@ class ChannelCourier:
                 return  # a question to the store for each single command would cost more than the wait for a few
             works = [self._backlog.popleft() for _ in range(most)]
             self._in_flight += most
-            self._spawn(self._hand_over(works))
+            self._spawn(self._hand_over(works, self._held.losses))
 
-    async def _hand_over(self, works: list[CommandWork]) -> None:
-        """Ask the store for all jobs at once and begin each; what is unknown there is finished."""
+    async def _hand_over(self, works: list[CommandWork], losses: int) -> None:
+        """Ask the store for all jobs at once and begin each; what is unknown there is finished.
+
+        None is begun where the term was lost, or is not sure any more, by the time that the store has answered.
+        """
         pushes = [work.key for work in works if work.kind == CommandKind.PUSH]
         texts = [work.key for work in works if work.kind == CommandKind.SMS]
         try:
@@ -186,13 +189,19 @@ class ChannelCourier:
             sms_jobs = {job.key: job for job in await self._jobs.sms_jobs(texts)} if texts else {}
         except Exception as error:  # noqa: BLE001 - whatever it is, the commands are still owed
             logger().exception(LogEvent.STORE_FAILED, error=repr(error))
-            self._retry_soon(works)
+            self._retry_soon(works, losses)
+            return
+        if losses != self._held.losses or not self._may_start():
+            self._retry_soon(works, losses)
             return
         for work in works:
+            self._held.begin(work)
             if work.kind == CommandKind.PUSH and work.key in push_jobs:
                 self._spawn(self._do(work, self._pusher.push(work, push_jobs[work.key])))
             elif work.kind == CommandKind.SMS and work.key in sms_jobs:
-                self._spawn(self._do(work, self._texter.send(work, sms_jobs[work.key])))
+                self._spawn(
+                    self._do(work, self._texter.send(work, sms_jobs[work.key], self._still_ours(losses)))
+                )
             else:
                 self._recorder.finish([CommandDone(work.key, work.kind)])
                 self._ended()
@@ -203,9 +212,8 @@ class ChannelCourier:
         except Exception as error:  # noqa: BLE001 - a fault of ours: keep the command, and say so
             event = LogEvent.PUSH_FAILED if work.kind == CommandKind.PUSH else LogEvent.SMS_FAILED
             logger().exception(event, error=repr(error))
-            self._recorder.finish(
-                [CommandDone(work.key, work.kind, self._clock.now_ms() + 30 * _BACK_MS, work.detail)]
-            )
+            at_ms = self._clock.now_ms() + 30 * _BACK_MS
+            self._recorder.finish([CommandDone(work.key, work.kind, at_ms, work.detail, work.tries)])
         finally:
             self._ended()
 
@@ -213,13 +221,19 @@ class ChannelCourier:
         self._in_flight -= 1
         self._pump()
 
-    def _retry_soon(self, works: list[CommandWork]) -> None:
-        """After a failure of the store: real time, because the store is real."""
+    def _still_ours(self, losses: int) -> Callable[[], bool]:
+        """Return what says whether a try of a command that was ours after so many losses may begin."""
+        return lambda: losses == self._held.losses and self._may_start()
+
+    def _retry_soon(self, works: list[CommandWork], losses: int) -> None:
+        """After a failure of the store: real time, because the store is real. What was lost meanwhile is dropped."""
 
         def again() -> None:
             self._in_flight -= len(works)
-            if not self._is_closed:
+            if losses == self._held.losses and not self._is_closed:
                 self._queue(works)
+            else:
+                self._pump()
 
         asyncio.get_running_loop().call_later(_AFTER_FAILURE_S, again)
 
@@ -252,11 +266,13 @@ class ChannelCourier:
         """Take what is due; afterwards nothing due is expected any more."""
         now_ms = self._clock.now_ms()
         try:
-            works = await self._commands.claim_commands(HAND_OVER)
-            self._take(works)
-            while len(works) == HAND_OVER and len(self._backlog) < MAX_BACKLOG // 2:
+            while True:
+                losses = self._held.losses
                 works = await self._commands.claim_commands(HAND_OVER)
-                self._take(works)
+                if losses == self._held.losses:  # else they went to an owner that is no more
+                    self._take(works)
+                if len(works) < HAND_OVER or len(self._backlog) >= MAX_BACKLOG // 2:
+                    break
             next_ms = await self._next_ms(now_ms)
         except HomingError as error:
             logger().warning(LogEvent.STORE_FAILED, error=str(error))

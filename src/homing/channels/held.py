@@ -22,7 +22,10 @@ class Held:
         self._commands = commands
         self._give = take
         self._held: set[_Place] = set()
+        self._begun: set[_Place] = set()
         self._missing: set[_Place] = set()
+        self.losses = 0
+        """How often all that is ours was lost: what was taken, or asked of the store, before may be another's by now."""
         self._ended: set[_Place] = set()
         """Since the walk under way began: what it read may be older than that."""
         self._walking = asyncio.Lock()
@@ -42,12 +45,18 @@ class Held:
         for done in dones:
             place = (done.key, done.kind)
             self._held.discard(place)
+            self._begun.discard(place)
             if self._walking.locked():
                 self._ended.add(place)
 
-    def drop(self, works: Iterable[CommandWork]) -> None:
-        """Let go of what was not begun, and is others' by now."""
-        self._held.difference_update((work.key, work.kind) for work in works)
+    def begin(self, work: CommandWork) -> None:
+        """Hear that it is being carried out: from now on only its outcome ends that."""
+        self._begun.add((work.key, work.kind))
+
+    def lose(self) -> None:
+        """Let go of all that was not begun, and is others' by now."""
+        self.losses += 1
+        self._held &= self._begun
 
     async def sweep(self) -> None:
         """Take what the store says is ours and is not held; seen so twice, it was forgotten."""
@@ -67,8 +76,12 @@ class Held:
     async def _walk(self, is_wanted: Callable[[_Place], bool]) -> None:
         async with self._walking:
             self._ended.clear()
+            losses = self.losses
             after: tuple[bytes, int] = (b"", 0)
             while works := await self._commands.held_commands(after, PAGE):
+                if losses != self.losses:  # these are another's by now, or will be
+                    after, losses = (b"", 0), self.losses
+                    continue
                 after = (works[-1].key, works[-1].kind)
                 free = [work for work in works if self._is_free((work.key, work.kind))]
                 if wanted := self.take(work for work in free if is_wanted((work.key, work.kind))):

@@ -121,7 +121,7 @@ class Pusher:
             detail = msgspec.json.encode(Progress(progress.since_ms, tuple(done))).decode()
             if not work.tries:
                 self._recorder.note([Note(work.key, PUT_OFF, _detail(waits[0][1], waits[0][2]))])
-            self._recorder.finish([CommandDone(work.key, CommandKind.PUSH, at_ms, detail)])
+            self._recorder.finish([CommandDone(work.key, CommandKind.PUSH, at_ms, detail, work.tries)])
         else:
             self._recorder.finish([CommandDone(work.key, CommandKind.PUSH)])
         for request, outcome in answers:

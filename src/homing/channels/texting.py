@@ -5,6 +5,7 @@ of several parts come with the real carriers; here one SMS is one request.
 """
 
 import random
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -75,8 +76,13 @@ class Texter:
         self._when_unknown = when_unknown
         self._counts = counts
 
-    async def send(self, work: CommandWork, job: SmsJob) -> None:
-        """Send the SMS if it is still due, tell the outcome, and finish or put off the command."""
+    async def send(
+        self, work: CommandWork, job: SmsJob, may_begin: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Send the SMS if it is still due, tell the outcome, and finish or put off the command.
+
+        ``may_begin`` says, once the intent is on disk, whether the command is still this node's for as long as it takes.
+        """
         if job.state.fallback != Fallback.DUE:
             self._done(work)
             return
@@ -93,7 +99,7 @@ class Texter:
             # No intent is stored: an SMS that never left is dropped when the message is delivered after all.
             self._put_off(work, "carrier_down", None, work.detail)
         else:
-            await self._submit(work, job, carrier, number)
+            await self._submit(work, job, carrier, number, may_begin)
 
     def _may_be_sent(self, work: CommandWork, state: State) -> bool:
         submitted_ms = state.sms_submitted_at
@@ -106,11 +112,15 @@ class Texter:
         if self._when_unknown is WhenUnknown.GIVE_UP:
             # A receipt may still tell; if none does, the end of the SMS's validity does.
             self._recorder.note([Note(work.key, "sms_given_up_unknown")])
-            self._done(work)
+            self._recorder.finish([
+                CommandDone(work.key, CommandKind.SMS, tries=work.tries, is_given_up=True)
+            ])  # fmt: skip
             return False
         return True
 
-    async def _submit(self, work: CommandWork, job: SmsJob, carrier: Carrier, number: str) -> None:
+    async def _submit(
+        self, work: CommandWork, job: SmsJob, carrier: Carrier, number: str, may_begin: Callable[[], bool]
+    ) -> None:
         try:
             (result,) = await self._recorder.record([Occurrence(work.key, SmsSubmitting())])
         except HomingError as error:
@@ -126,6 +136,10 @@ class Texter:
             or result.note not in _GOES_ON
         ):
             self._done(work)
+            return
+        if not may_begin():
+            # The store took long: another node may have it by now, and be sending it.
+            self._later(work, self._clock.now_ms() + _AGAIN_MS, _encode(NotTaken(state.sms_submitted_at)))
             return
         valid_until_ms = (state.fallback_at or 0) + SMS_VALIDITY_MS
         answer = await self._ask(carrier, SmsRequest(job.key, number, job.text, job.sender, valid_until_ms))
@@ -150,8 +164,7 @@ class Texter:
             case SmsRefusedAt(kind, reason):
                 self._refuse(work, kind, reason or "refused", carrier.name)
             case SmsTryLater(reason, retry_after_ms):
-                remembered = msgspec.json.encode(NotTaken(submitted_ms)).decode()
-                self._put_off(work, reason or "try_later", retry_after_ms, remembered)
+                self._put_off(work, reason or "try_later", retry_after_ms, _encode(NotTaken(submitted_ms)))
             case SmsUnanswered(reason):
                 self._recorder.note([Note(work.key, "sms_answer_missing", _detail(reason=reason))])
                 self._later(work, submitted_ms + UNKNOWN_WAIT_MS, None)
@@ -170,7 +183,7 @@ class Texter:
         self._later(work, self._clock.now_ms() + wait_ms, detail)
 
     def _later(self, work: CommandWork, at_ms: int, detail: str | None) -> None:
-        self._recorder.finish([CommandDone(work.key, CommandKind.SMS, at_ms, detail)])
+        self._recorder.finish([CommandDone(work.key, CommandKind.SMS, at_ms, detail, work.tries)])
 
     def _done(self, work: CommandWork) -> None:
         self._recorder.finish([CommandDone(DispatchKey(work.key), CommandKind.SMS)])
@@ -178,6 +191,10 @@ class Texter:
 
 def _detail(**said: object) -> str:
     return msgspec.json.encode({key: value for key, value in said.items() if value is not None}).decode()
+
+
+def _encode(remembered: NotTaken) -> str:
+    return msgspec.json.encode(remembered).decode()
 
 
 def _not_taken(detail: str | None) -> int | None:

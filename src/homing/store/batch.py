@@ -149,12 +149,18 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommandDone(msgspec.Struct, frozen=True, gc=False):
-    """A command was carried out or given up (``retry_at_ms`` None), or is to be tried again then."""
+    """A command was carried out, or is wanted no more: then it is over, whoever owns it by now.
+
+    Or it is to be tried again at ``retry_at_ms``, or ``is_given_up``: only its owner may say so, and only from where it
+    stood, which ``tries`` says as its work did.
+    """
 
     key: DispatchKey
     kind: CommandKind
     retry_at_ms: int | None = None
     detail: str | None = None
+    tries: int = 0
+    is_given_up: bool = False
 
 
 class Batch(msgspec.Struct):

@@ -256,7 +256,7 @@ class Transaction:
         events = writes.events
         first = self._positions.take(self._now_ms, len(events))
         added, changed, dropped = lanes.written()
-        ended, put_off = await self._finished(writes)
+        commands = await self._finished(writes)
         gone, armed = set(writes.timers_gone), set(writes.timers)
         tables: dict[str, Sequence[tuple[Any, ...]]] = {
             "add_messages": writes.messages,
@@ -264,8 +264,7 @@ class Transaction:
             "set_states": writes.states,
             "add_events": [(*event, first[i]) for i, event in enumerate(events)],
             "add_commands": writes.commands,
-            "end_commands": ended,
-            "put_off_commands": put_off,
+            **commands,
             "drop_lanes": dropped,
             "set_lanes": changed,
             "add_lanes": added,
@@ -282,17 +281,28 @@ class Transaction:
             columns = chain.from_iterable(zip(*rows, strict=True) for rows in filled.values())
             await self._connection.execute(joined(*(_SQL[name] for name in filled)), *columns)
 
-    async def _finished(self, writes: Writes) -> tuple[list[CommandPlace], list[tuple[Any, ...]]]:
-        """Return the commands to delete and to put off; what one of this batch is about twice is written first, by itself."""
-        done = self._batch.commands_done
-        ended = {(c.key, c.kind) for c in done if c.retry_at_ms is None}
-        later = [(c.key, c.kind, c.retry_at_ms, c.detail) for c in done if c.retry_at_ms is not None]
-        added, put_off = {row[:2] for row in writes.commands}, {row[:2] for row in later}
-        if ended & (added | put_off) or put_off & added:
-            await self._many("end_commands", sorted(ended))
-            await self._many("put_off_commands", later)
-            ended, later = set(), []
-        return sorted(ended.union(writes.dropped)), later
+    async def _finished(self, writes: Writes) -> dict[str, Sequence[tuple[Any, ...]]]:
+        """Return what becomes of commands, by statement; where two are about the same one, they are run first, one by one."""
+        ended: set[CommandPlace] = set()
+        given_up: list[tuple[Any, ...]] = []
+        later: list[tuple[Any, ...]] = []
+        for c in self._batch.commands_done:
+            if c.retry_at_ms is not None:
+                later.append((c.key, c.kind, self._epoch, c.tries, c.retry_at_ms, c.detail))
+            elif c.is_given_up:
+                given_up.append((c.key, c.kind, self._epoch, c.tries))
+            else:
+                ended.add((c.key, c.kind))
+        finished: dict[str, Sequence[tuple[Any, ...]]] = {
+            "end_commands": sorted(ended), "give_up_commands": given_up, "put_off_commands": later,
+        }  # fmt: skip
+        places = [row[:2] for row in (*ended, *given_up, *later, *writes.commands)]
+        dropped = set(writes.dropped)
+        if len(places) > len(set(places)) or not dropped.isdisjoint(row[:2] for row in (*given_up, *later)):
+            for name, rows in finished.items():
+                await self._many(name, rows)
+            return {"end_commands": sorted(dropped)}
+        return {**finished, "end_commands": sorted(ended | dropped)}
 
     async def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:

@@ -91,9 +91,16 @@ class Writer:
         return committed
 
     def _finish(self, connection: apsw.Connection, commands: list[CommandDone]) -> None:
-        done = [(c.key, c.kind) for c in commands if c.retry_at_ms is None]
-        later = [(c.key, c.kind, c.retry_at_ms, c.detail) for c in commands if c.retry_at_ms is not None]
+        done, given_up, later = [], [], []
+        for c in commands:
+            if c.retry_at_ms is not None:
+                later.append((c.key, c.kind, self._epoch, c.tries, c.retry_at_ms, c.detail))
+            elif c.is_given_up:
+                given_up.append((c.key, c.kind, self._epoch, c.tries))
+            else:
+                done.append((c.key, c.kind))
         _many(connection, _SQL["end_command"], done)
+        _many(connection, _SQL["give_up_command"], given_up)
         _many(connection, _SQL["put_off_command"], later)
 
     def _accept(

@@ -124,19 +124,33 @@ DELETE FROM operation WHERE id = ANY($1::bytea[])
 AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.key = ANY(ARRAY[operation.id || '\xfffe']));
 
 -- name: end_commands
+-- They were carried out, or nobody wants them any more: whoever owns them by now.
 DELETE FROM command AS c USING (
   SELECT c.key, c.kind FROM unnest($1::bytea[], $2::bigint[]) AS n(key, kind)
   JOIN command AS c ON c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind
   ORDER BY n.key, n.kind FOR UPDATE OF c) AS n
 WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind;
 
--- name: put_off_commands
-UPDATE command AS c SET tries = c.tries + 1, due = n.due, owner = 0, detail = n.detail FROM (
-  SELECT c.key, c.kind, n.due, n.detail
-  FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS n(key, kind, due, detail)
+-- name: give_up_commands
+-- Only their owner may say so, and only from where they stood.
+DELETE FROM command AS c USING (
+  SELECT c.key, c.kind, n.owner, n.tries
+  FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n(key, kind, owner, tries)
   JOIN command AS c ON c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind
+    AND c.owner = n.owner AND c.due IS NULL AND c.tries = n.tries
   ORDER BY n.key, n.kind FOR UPDATE OF c) AS n
-WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind;
+WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind AND c.owner = n.owner AND c.due IS NULL AND c.tries = n.tries;
+
+-- name: put_off_commands
+-- Likewise.
+UPDATE command AS c SET tries = n.tries + 1, due = n.due, owner = 0, detail = n.detail FROM (
+  SELECT c.key, c.kind, n.owner, n.tries, n.due, n.detail
+  FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
+    AS n(key, kind, owner, tries, due, detail)
+  JOIN command AS c ON c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind
+    AND c.owner = n.owner AND c.due IS NULL AND c.tries = n.tries
+  ORDER BY n.key, n.kind FOR UPDATE OF c) AS n
+WHERE c.key = ANY(ARRAY[n.key]) AND c.kind = n.kind AND c.owner = n.owner AND c.due IS NULL AND c.tries = n.tries;
 
 -- name: add_commands
 INSERT INTO command(key, kind, due, owner) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[])

@@ -57,10 +57,17 @@ SELECT app, uid FROM endpoint WHERE id = ?;
 DELETE FROM operation WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM lane WHERE key = ?2);
 
 -- name: end_command
+-- It was carried out, or nobody wants it any more: whoever owns it by now.
 DELETE FROM command WHERE key = ? AND kind = ?;
 
+-- name: give_up_command
+-- Only its owner may say so, and only from where it stood.
+DELETE FROM command WHERE key = ? AND kind = ? AND owner = ? AND due IS NULL AND tries = ?;
+
 -- name: put_off_command
-UPDATE command SET tries = tries + 1, due = ?3, owner = 0, detail = ?4 WHERE key = ?1 AND kind = ?2;
+-- Likewise.
+UPDATE command SET tries = ?4 + 1, due = ?5, owner = 0, detail = ?6
+WHERE key = ?1 AND kind = ?2 AND owner = ?3 AND due IS NULL AND tries = ?4;
 
 -- name: first_answer
 SELECT digest, answer FROM idempotency WHERE scope = ? AND key = ? AND at > ?;
