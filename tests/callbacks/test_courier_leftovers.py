@@ -356,6 +356,6 @@ def test_what_was_put_off_is_not_taken_for_lost(at_work: AtWork, monkeypatch: py
         place.sender.answer = lambda _: Answer()
         await place.push(5_000)
         assert [seen.attempt for seen in place.sender.tries] == [1, 2]
-        assert place.courier._lanes._parting == {}
+        assert place.courier._lanes.meanwhile._parting == {}
 
     at_work(story)

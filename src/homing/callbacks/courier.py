@@ -20,6 +20,7 @@ from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.judge import Judge
 from homing.callbacks.lanes import PUT_OFF, ROOM_PER_ENDPOINT, Lanes
 from homing.callbacks.leftovers import Leftovers
+from homing.callbacks.meanwhile import Says
 from homing.callbacks.ports import Changes, Counts, Recorder, Tries
 from homing.callbacks.request import build, destination, webhook_id
 from homing.callbacks.telling import notification
@@ -104,7 +105,8 @@ class Courier:
         )
 
     def crowded(self) -> frozenset[int]:
-        """See `Lanes.crowded` (plug this into `Engine.born_free`)."""
+        """See `Lanes.crowded`; asked before each batch (plug this into `Engine.born_free`)."""
+        self._lanes.meanwhile.batch_begins()
         return self._lanes.crowded(self._clock.now_ms())
 
     def waiting(self) -> dict[int, int]:
@@ -126,6 +128,10 @@ class Courier:
             return False
         return not berth.is_blocked and berth.paused_until_ms <= self._clock.now_ms()
 
+    def claiming(self) -> contextlib.AbstractContextManager[Says]:
+        """See `Meanwhile.claiming`, for lanes that are taken here."""
+        return self._lanes.meanwhile.claiming()
+
     def take(self, works: Sequence[LaneWork]) -> None:
         """Tell these lanes too, which are ours already: replays. Where nothing may be told they go back to the store."""
         for work in works:
@@ -141,11 +147,12 @@ class Courier:
         lanes = self._lanes
         # First what is new, so that no lane is let go that has more to tell.
         for work in committed.lanes:
-            lanes.add(work)
+            if not lanes.meanwhile.is_known(work):
+                lanes.add(work)
         for settle in committed.settled:
             self._unsettled -= 1
             if settle.verdict in PUT_OFF:
-                lanes.parted(settle)
+                lanes.meanwhile.parted([(settle.key, settle.endpoint)])
                 continue
             lane = lanes.held.get((settle.key, settle.endpoint))
             if lane is not None and lane.settling:
@@ -190,7 +197,7 @@ class Courier:
         for settle in batch.settles:
             self._unsettled -= 1
             if settle.verdict in PUT_OFF:
-                self._lanes.parted(settle)
+                self._lanes.meanwhile.parted([(settle.key, settle.endpoint)])
             lane = self._lanes.held.get((settle.key, settle.endpoint))
             if lane is not None:
                 self._lanes.drop(lane)
@@ -318,7 +325,7 @@ class Courier:
     def _settle(self, settles: list[Settle]) -> None:
         if settles:
             self._unsettled += len(settles)
-            self._lanes.part(settles)
+            self._lanes.meanwhile.part((one.key, one.endpoint) for one in settles if one.verdict in PUT_OFF)
             self._recorder.settle(settles)
 
     def _job(self, lane: Lane, timestamp_s: int, refused: list[Settle]) -> Job | None:

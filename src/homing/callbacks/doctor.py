@@ -15,7 +15,7 @@ from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.health import FIRST_PROBE_MS, LAST_PROBE_MS, Turn
 from homing.callbacks.lanes import Lanes
-from homing.callbacks.leftovers import Leftovers
+from homing.callbacks.leftovers import Leftovers, complain
 from homing.callbacks.opinion import Heard, Opinion
 from homing.callbacks.ports import Changes
 from homing.callbacks.verdict import Outcome, counts_against_endpoint
@@ -206,6 +206,7 @@ class Doctor:
         for berth in tuple(self._lanes.stranded):
             gone = self._lanes.let_go(berth)
             if gone:
+                self._lanes.meanwhile.part(gone)
                 self._spawn(self._release(berth, gone))
 
     def _settle_down(self, berth: Berth) -> None:
@@ -271,16 +272,19 @@ class Doctor:
         self._spawn(self._take(berth))
 
     async def _take(self, berth: Berth) -> None:
-        try:
-            claimed = await self._ledger.claim_lanes(berth.endpoint, 1, self._chance())
-        except HomingError:
-            await asyncio.sleep(_AGAIN_S)
-            self._lanes.end_claim(berth, self._clock.now_ms())
-            berth.is_probing = False
-            self.due(berth)
-            return
-        self._lanes.end_claim(berth, claimed.next_due_ms)
-        works = [w for w in claimed.lanes if w.events and (w.key, w.endpoint) not in self._lanes.held]
+        with self._lanes.meanwhile.claiming() as is_news:
+            try:
+                claimed = await self._ledger.claim_lanes(berth.endpoint, 1, self._chance())
+            except Exception as error:  # noqa: BLE001 - while a claim has no end, its endpoint is not asked again
+                complain(error)
+                await asyncio.sleep(_AGAIN_S)
+                self._lanes.end_claim(berth, self._clock.now_ms())
+                berth.is_probing = False
+                self.due(berth)
+                return
+            self._lanes.end_claim(berth, claimed.next_due_ms)
+            news = [work for work in claimed.lanes if work.events and is_news(work)]
+        works = [work for work in news if (work.key, work.endpoint) not in self._lanes.held]
         if not works:
             berth.is_probing = False
             self.due(berth)
@@ -291,9 +295,12 @@ class Doctor:
 
     async def _release(self, berth: Berth, gone: list[tuple[bytes, int]]) -> None:
         # A failure leaves them ours in the store, where the sweep finds them.
-        with contextlib.suppress(HomingError):
-            await self._ledger.release(gone)
-            self._leftovers.found({berth.endpoint: self._clock.now_ms()})
+        try:
+            with contextlib.suppress(HomingError):
+                await self._ledger.release(gone)
+                self._leftovers.found({berth.endpoint: self._clock.now_ms()})
+        finally:
+            self._lanes.meanwhile.parted(gone)
 
     def _said(self, due: Sequence[int]) -> None:
         """Look after those that have lanes in the store by what was said.

@@ -4,15 +4,15 @@ A lane is in `Lanes.held` from the hand-over until its last settle is on disk, s
 meanwhile finds it.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from homing.callbacks.berth import Berth, Lane
+from homing.callbacks.meanwhile import Meanwhile
 from homing.callbacks.overdue import Overdue
 from homing.model import DispatchKey
-from homing.store.batch import LaneWork, Settle, Verdict
+from homing.store.batch import LaneWork, Verdict
 
 ROOM_PER_ENDPOINT: Final = 2_000
 """Lanes of one endpoint held in memory; what does not fit stays in the store."""
@@ -41,6 +41,7 @@ class Lanes:
         self._most_in_all = most_in_all
         self._furnish = furnish
         self.held: dict[tuple[DispatchKey, int], Lane] = {}
+        self.meanwhile = Meanwhile(self.held)
         self.berths: dict[int, Berth] = {}
         self.in_flight = 0
         self.stranded: set[Berth] = set()
@@ -53,12 +54,6 @@ class Lanes:
         self._in_turn: set[int] = set()
         self._busy = 0
         self._claiming = 0
-        self._parting: Counter[tuple[bytes, int]] = Counter()
-        """Lanes that were let go here, while the store still says that they are ours."""
-        self._readings: dict[int, set[tuple[bytes, int]]] = {}
-        """For each look into the store that is under way, the lanes let go since it began."""
-        self.losses = 0
-        """How often all were lost: what the store was asked before, it answered to an owner that is no more."""
         self._overdue = Overdue(self.berths)
         self._full: set[int] = set()
         self._crowd: frozenset[int] | None = frozenset()
@@ -147,6 +142,11 @@ class Lanes:
                     lane.last_n = event[0]
         self.queue(lane)
 
+    def find(self, work: LaneWork) -> None:
+        """Take a lane that a look found to be ours, and that nobody handed over."""
+        self.meanwhile.found((work.key, work.endpoint))
+        self.add(work)
+
     def hold(self, work: LaneWork) -> Lane:
         """Take a lane without giving it a place in any queue."""
         berth = self.berth(work.endpoint)
@@ -156,33 +156,6 @@ class Lanes:
             self._full.add(berth.endpoint)
             self._crowd = None
         return lane
-
-    def part(self, settles: Iterable[Settle]) -> None:
-        """Note the lanes that these give to the store, until that is on disk."""
-        self._parting.update((one.key, one.endpoint) for one in settles if one.verdict in PUT_OFF)
-
-    def parted(self, settle: Settle) -> None:
-        """Hear that it is on disk, or never will be."""
-        place = (settle.key, settle.endpoint)
-        self._went(place)
-        self._parting[place] -= 1
-        if self._parting[place] <= 0:
-            del self._parting[place]
-
-    @contextmanager
-    def reading(self) -> Iterator[Callable[[LaneWork], bool]]:
-        """While the store is asked which lanes are ours, note which are let go: what it answers may be older than that.
-
-        Yields what says of each lane in the answer whether it is free to be taken: neither held here nor on its way back
-        to the store, now or since the question.
-        """
-        gone: set[tuple[bytes, int]] = set()
-        losses = self.losses
-        self._readings[id(gone)] = gone
-        try:
-            yield lambda work: losses == self.losses and self._is_free((work.key, work.endpoint), gone)
-        finally:
-            del self._readings[id(gone)]
 
     def queue(self, lane: Lane) -> None:
         """Have a lane's next event tried when it is its turn; harmless if it waits already or is being tried.
@@ -272,14 +245,14 @@ class Lanes:
         berth = lane.berth
         if self.held.get((lane.key, berth.endpoint)) is lane:
             del self.held[lane.key, berth.endpoint]
-            self._went((lane.key, berth.endpoint))
+            self.meanwhile.went((lane.key, berth.endpoint))
             berth.held -= 1
             if berth.endpoint in self._full and berth.held < ROOM_PER_ENDPOINT:
                 self._full.discard(berth.endpoint)
                 self._crowd = None
 
     def let_go(self, berth: Berth) -> list[tuple[bytes, int]]:
-        """Forget every lane of the berth that only waits, and say which they were: the store has them."""
+        """Forget every lane of the berth that only waits, and say which they were: the store has them as ours."""
         self.stranded.discard(berth)
         gone: list[tuple[bytes, int]] = []
         for queue in (berth.ready, berth.others):
@@ -293,7 +266,7 @@ class Lanes:
 
     def lose(self) -> None:
         """Forget all lanes: others may have them by now. What is being tried comes to its end, and nothing follows."""
-        self.losses += 1
+        self.meanwhile.losses += 1
         for berth in self.berths.values():
             self.let_go(berth)
         for lane in list(self.held.values()):
@@ -308,13 +281,6 @@ class Lanes:
             blocked = (berth.endpoint for berth in self.berths.values() if berth.is_blocked)
             self._crowd = frozenset(self._full).union(self._overdue.endpoints(), blocked)
         return self._crowd
-
-    def _is_free(self, place: tuple[DispatchKey, int], gone: set[tuple[bytes, int]]) -> bool:
-        return place not in self.held and place not in self._parting and place not in gone
-
-    def _went(self, place: tuple[bytes, int]) -> None:
-        for gone in self._readings.values():
-            gone.add(place)
 
     def _limit(self, berth: Berth) -> int:
         if 2 * self.in_flight <= self._most_in_all:

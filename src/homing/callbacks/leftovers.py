@@ -124,41 +124,50 @@ class Leftovers:
         self.look()
 
     async def _claim(self, berth: Berth, size: int) -> None:
-        losses = self._lanes.losses
-        try:
-            claimed = await self._ledger.claim_lanes(berth.endpoint, size)
-        except Exception as error:  # noqa: BLE001 - while a claim has no end, its endpoint is not claimed again
-            _complain(error)
-            await asyncio.sleep(AGAIN_S)
-            self._lanes.end_claim(berth, self._clock.now_ms())
-        else:
-            self._lanes.end_claim(berth, claimed.next_due_ms)
-            for work in claimed.lanes if losses == self._lanes.losses else ():
-                self._take(work)
-        finally:
-            self._busy -= 1
+        with self._lanes.meanwhile.claiming() as is_news:
+            try:
+                claimed = await self._ledger.claim_lanes(berth.endpoint, size)
+            except Exception as error:  # noqa: BLE001 - while a claim has no end, its endpoint is not claimed again
+                complain(error)
+                await asyncio.sleep(AGAIN_S)
+                self._lanes.end_claim(berth, self._clock.now_ms())
+            else:
+                self._lanes.end_claim(berth, claimed.next_due_ms)
+                for work in filter(is_news, claimed.lanes):
+                    self._take(work)
+            finally:
+                self._busy -= 1
         self._kick()
 
     def _take(self, work: LaneWork) -> None:
         if work.events:
             self._lanes.add(work)
 
+    def _find(self, work: LaneWork) -> None:
+        if work.events:
+            self._lanes.find(work)
+
     async def _adopt(self) -> None:
         """Walk once over the lanes that processes which are no more held; what does not fit here waits in the store."""
         after: tuple[bytes, int] = (b"", 0)
-        losses = self._lanes.losses
+        meanwhile = self._lanes.meanwhile
+        losses = meanwhile.losses
         count = 0
         try:
-            while works := await self._until_done(partial(self._ledger.adopt_lanes, after, _PAGE)):
-                if losses != self._lanes.losses:  # they are another's by now, or will be
-                    after, losses = (b"", 0), self._lanes.losses
+            while True:
+                with meanwhile.claiming() as is_news:
+                    works = await self._until_done(partial(self._ledger.adopt_lanes, after, _PAGE))
+                    news = [work for work in works if is_news(work)]
+                if not works:
+                    break
+                if losses != meanwhile.losses:  # they are another's by now, or will be
+                    after, losses = (b"", 0), meanwhile.losses
                     continue
                 count += len(works)
                 after = (works[-1].key, works[-1].endpoint)
-                over = [work for work in works if not self._has_taken(work)]
+                over = [work for work in news if not self._has_taken(work)]
                 if over:
-                    keys = [(work.key, work.endpoint) for work in over]
-                    await self._until_done(partial(self._ledger.release, keys))
+                    await self._give_back([(work.key, work.endpoint) for work in over])
                     self.found(dict.fromkeys({work.endpoint for work in over}, self._clock.now_ms()))
                 self._kick()
         finally:
@@ -175,13 +184,20 @@ class Leftovers:
         self._take(work)
         return True
 
+    async def _give_back(self, places: list[tuple[bytes, int]]) -> None:
+        self._lanes.meanwhile.part(places)
+        try:
+            await self._until_done(partial(self._ledger.release, places))
+        finally:
+            self._lanes.meanwhile.parted(places)
+
     async def _until_done(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the store until it answers."""
         while True:
             try:
                 return await ask()
             except Exception as error:  # noqa: BLE001 - who does not ask again leaves lanes to nobody
-                _complain(error)
+                complain(error)
                 await asyncio.sleep(AGAIN_S)
 
     async def _sweep(self) -> None:
@@ -200,7 +216,9 @@ class Leftovers:
                 break
             after = (works[-1].key, works[-1].endpoint)
             for work in free:
-                if (work.key, work.endpoint) not in self._missing or not self._has_taken(work):
+                if (work.key, work.endpoint) in self._missing and self._lanes.has_room(work.endpoint):
+                    self._find(work)
+                else:
                     missing.add((work.key, work.endpoint))
         self._missing = missing
         self.found((await self._ledger.outlook()).lanes_due)
@@ -212,7 +230,7 @@ class Leftovers:
                 try:
                     await self._take_all_of(messages[-1])
                 except Exception as error:  # noqa: BLE001 - as above
-                    _complain(error)
+                    complain(error)
                     await asyncio.sleep(AGAIN_S)
                 else:
                     messages.pop()
@@ -226,7 +244,7 @@ class Leftovers:
             works, free = await self._ours(after)
             for work in free:
                 if message_of(work.key) == message_id:
-                    self._take(work)
+                    self._find(work)
             self._kick()
             if not works or message_of(works[-1].key) != message_id:
                 break
@@ -237,12 +255,12 @@ class Leftovers:
 
         They are free until something is waited for: one may be taken, told and let go while another page is read.
         """
-        with self._lanes.reading() as is_free:
+        with self._lanes.meanwhile.looking() as is_free:
             works = await self._ledger.held_lanes(after, _PAGE)
             return works, [work for work in works if is_free(work)]
 
 
-def _complain(error: Exception) -> None:
+def complain(error: Exception) -> None:
     """Log why the store did not answer; what it does not mean to raise is a bug, and is logged with its trace."""
     if isinstance(error, HomingError):
         logger().error(LogEvent.STORE_FULL, error=str(error))

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from homing.callbacks import shares
 from homing.callbacks.chores import Chores
+from homing.callbacks.meanwhile import Says
 from homing.clock import Clock
 from homing.errors import HomingError
 from homing.model import Job
@@ -35,6 +36,10 @@ class Teller(Protocol):
 
     def is_open(self, endpoint: int) -> bool:
         """Say whether an endpoint would be told now."""
+        ...
+
+    def claiming(self) -> contextlib.AbstractContextManager[Says]:
+        """See `Meanwhile.claiming`."""
         ...
 
     def take(self, works: Sequence[LaneWork]) -> None:
@@ -126,8 +131,9 @@ class Replays:
         began_ms = self._clock.now_ms()
         rate = shares.rate(self._share, job.rate)
         limit = room if rate is None else max(1, min(room, int(rate / 5)))
-        step = await self._ledger.replay_step(uid, limit)
-        self._teller.take(step.lanes)
+        with self._teller.claiming() as is_news:
+            step = await self._ledger.replay_step(uid, limit)
+            self._teller.take([work for work in step.lanes if is_news(work)])
         if rate is not None:
             opened = sum(len(work.events) for work in step.lanes)
             await self._pass(uid, began_ms + round(1000 * opened / rate))

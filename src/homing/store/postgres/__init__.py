@@ -220,8 +220,9 @@ class PostgresStore(PostgresNode, PostgresArchive):
         return await self._db.write(lambda c: prune(c, retention, limit, self.now_ms()))
 
     async def release(self, lanes: Sequence[tuple[bytes, int]]) -> None:
-        """See `port.Ledger.release`."""
-        await self._db.write(lambda c: claims.release(c, lanes, self.now_ms(), self._epoch))
+        """See `port.Ledger.release`; what this node may have come to own since, under another epoch, stays its own."""
+        epoch = self._epoch
+        await self._db.write(lambda c: claims.release(c, lanes, self.now_ms(), epoch))
 
     async def due_dispatches(self, limit: int) -> list[bytes]:
         """See `port.Ledger.due_dispatches`."""
