@@ -343,21 +343,6 @@ def test_an_event_that_cannot_be_put_on_the_wire_is_dead_and_the_next_goes_on(
     at_work(story)
 
 
-def test_a_fault_of_ours_spends_no_try(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not the endpoint's: the same try is made again soon, and is in nobody's log."""
-    monkeypatch.setattr(courier, "_OURS_AGAIN_S", 0.001)
-
-    async def story(place: Office) -> None:
-        endpoint = await place.add_endpoint()
-        place.sender.answer = script(Answer(error=Outcome.OURS), Answer(error=Outcome.OURS))
-        await place.send()
-        await place.quiet()
-        assert [seen.attempt for seen in place.sender.tries] == [1, 1, 1]
-        assert len(await place.store.attempts(endpoint.id, None, 10)) == 1
-
-    at_work(story)
-
-
 def test_incoming_messages_go_to_inboxes(at_work: AtWork) -> None:
     """With the keys of their own kind, tried again like any other."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+import msgspec
 import pycurl
 import pytest
 from tests.callbacks.zoo import (
@@ -242,6 +243,20 @@ def test_a_request_that_cannot_be_made_does_not_stop_the_others(run: Run) -> Non
             (alone,) = await box.send(bad)
             assert alone.error is Outcome.OURS
             assert len(receiver.requests) == 2
+
+    run(main())
+
+
+def test_a_handle_that_cannot_be_made_does_not_stop_the_others(run: Run) -> None:
+    """The same where libcurl does not take what holds for all requests of an endpoint."""
+
+    async def main() -> None:
+        async with zoo() as receiver, outbox() as box:
+            view = endpoint(receiver.url("ok"))
+            bad = msgspec.structs.replace(view, id=view.id + 1, user_agent="é")
+            ended = await box.send(post(view), post(bad), post(view))
+            assert [done.error for done in ended] == [None, Outcome.OURS, None]
+            assert box.sender.in_flight == 0
 
     run(main())
 

@@ -18,7 +18,7 @@ class Lane:
     """What one endpoint must still be told about one dispatch, as far as this node knows."""
 
     __slots__ = (
-        "began_ms", "berth", "events", "facts", "is_probe", "is_queued", "is_trying", "job", "key", "last_n",
+        "began_ms", "berth", "events", "facts", "faults", "is_probe", "is_queued", "is_trying", "job", "key", "last_n",
         "settling", "tries",
     )  # fmt: skip
 
@@ -34,6 +34,8 @@ class Lane:
         self.is_queued = False
         self.is_probe = False
         self.settling = 0
+        self.faults = 0
+        """How often in a row it could not be sent, by a fault of ours."""
         self.began_ms = 0
 
     def known_after_first(self) -> int:

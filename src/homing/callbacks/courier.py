@@ -16,6 +16,7 @@ from homing.callbacks.chores import Chores
 from homing.callbacks.directory import Directory
 from homing.callbacks.doctor import Doctor
 from homing.callbacks.doubts import Doubts
+from homing.callbacks.faults import wait_s
 from homing.callbacks.job import Done, EndpointView, Job
 from homing.callbacks.judge import Judge
 from homing.callbacks.lanes import PUT_OFF, ROOM_PER_ENDPOINT, Lanes
@@ -34,7 +35,7 @@ from homing.store.port import Ledger, Share
 from homing.telemetry import going_on
 
 _TOUCH_S: Final = 5.0
-_OURS_AGAIN_S: Final = 1.0
+_TERM_AGAIN_S: Final = 1.0
 
 
 class Courier:
@@ -214,9 +215,8 @@ class Courier:
             was_probe = lane.is_probe
             ended(lane)
             if not judge(lane, done, settles, now_ms, is_probe=was_probe):
-                # Nothing was sent and it is our fault: no try is spent.
                 self._held_back += 1
-                asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._again, lane)
+                asyncio.get_running_loop().call_later(wait_s(lane.faults), self._again, lane)
             if was_probe:
                 self._doctor.probed(lane.berth)
         self._settle(settles)
@@ -278,7 +278,7 @@ class Courier:
     def _wait_for_term(self) -> None:
         """Begin nothing until this node knows again that what it holds stays its own."""
         if self._waits_for_term is None:
-            self._waits_for_term = asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._look_at_term)
+            self._waits_for_term = asyncio.get_running_loop().call_later(_TERM_AGAIN_S, self._look_at_term)
 
     def _look_at_term(self) -> None:
         self._waits_for_term = None
@@ -317,7 +317,7 @@ class Courier:
             self._doctor.probed(lane.berth)
             return
         if not self._may_start_try():
-            asyncio.get_running_loop().call_later(_OURS_AGAIN_S, self._probe, lane)
+            asyncio.get_running_loop().call_later(_TERM_AGAIN_S, self._probe, lane)
             return
         self._lanes.begin(lane, self._clock.now_ms())
         self._try([lane])

@@ -15,11 +15,12 @@ from homing.callbacks.chores import Chores
 from homing.callbacks.diagnosis import note
 from homing.callbacks.directory import Directory
 from homing.callbacks.doctor import Doctor
+from homing.callbacks.faults import Faults
 from homing.callbacks.job import Done
 from homing.callbacks.lanes import Lanes
 from homing.callbacks.ports import Changes, Counts
 from homing.callbacks.request import shown
-from homing.callbacks.schedule import next_try_at
+from homing.callbacks.schedule import is_too_old, next_try_at
 from homing.callbacks.verdict import (
     Outcome,
     Verdict,
@@ -65,6 +66,7 @@ class Judge:
         self._delays_ms = tuple(delays_ms)
         self._chance = chance
         self._chores = Chores()
+        self._faults = Faults()
         self._ending: set[bytes] = set()
         self._succeeded: dict[int, int] = {}
 
@@ -82,7 +84,7 @@ class Judge:
         return tuple(succeeded.items())
 
     def judge(self, lane: Lane, done: Done, settles: list[Settle], now_ms: int, *, is_probe: bool) -> bool:
-        """Add what the try settles; False when nothing was sent and the fault is ours."""
+        """Add what the try settles; False when nothing was sent, the fault is ours, and it is to be tried again."""
         ended = outcome(done.status, done.error)
         dns_ms, connect_ms, tls_ms, _first_byte_ms, took_ms = done.phases
         berth = lane.berth
@@ -93,8 +95,11 @@ class Judge:
             self._doctor.answered(berth, now_ms)
             self._told(lane, done, took_ms, settles)
             return True
-        if ended is Outcome.OURS and not is_probe:
-            return False
+        if ended is Outcome.OURS:
+            self._faults.say(berth.endpoint, done.error_text)
+            if not is_probe:
+                return self._unsent(lane, done, settles, now_ms)
+        lane.faults = 0
         if ended is Outcome.REFUSED_BY_GUARD:
             # Which address it was is for the operator alone; the attempt log is the endpoint's owner's.
             logger().warning(LogEvent.GUARD_REFUSED, endpoint=berth.endpoint, reason=done.error_text)
@@ -121,10 +126,19 @@ class Judge:
         self._succeeded[berth.endpoint] = lane.began_ms
         known = lane.known_after_first()
         n = lane.events.popleft()[0]
-        tries, lane.tries = lane.tries, 0
+        tries, lane.tries, lane.faults = lane.tries, 0, 0
         lane.settling += 1
         attempt = Attempt(lane.began_ms, took_ms, done.status, None, done.address)
         settles.append(Settle(lane.key, berth.endpoint, n, tries, _DONE, attempt, 0, known))
+
+    def _unsent(self, lane: Lane, done: Done, settles: list[Settle], now_ms: int) -> bool:
+        """Nothing was sent: no try is spent. What is too old is given up all the same, if it was tried before."""
+        if is_too_old(lane.tries, now_ms, lane.events[0][2]):
+            lane.faults = 0
+            self.give_up(lane, "tries_spent", self._failure(lane, done, Outcome.OURS), settles)
+            return True
+        lane.faults += 1
+        return False
 
     def put_off(
         self, lane: Lane, attempt: Attempt, reason: str, wait_ms: int | None, settles: list[Settle]

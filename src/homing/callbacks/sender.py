@@ -76,15 +76,17 @@ class Sender:
             pool = self._pools.get(job.endpoint.id)
             if pool is None or pool.view is not job.endpoint:
                 pool = self._replace(job.endpoint)
-            if pool.free:
-                transfer = pool.free.pop()
-                self._idle_handles -= 1
-            else:
-                transfer = Transfer(pool.view, self._policy, self._limits, self._opened, self._ca_file)
+            transfer: Transfer | None = None
             try:
+                if pool.free:
+                    transfer = pool.free.pop()
+                    self._idle_handles -= 1
+                else:
+                    transfer = Transfer(pool.view, self._policy, self._limits, self._opened, self._ca_file)
                 transfer.load(job)
-            except (ValueError, TypeError, pycurl.error) as fault:
-                transfer.close()
+            except (ValueError, TypeError, MemoryError, pycurl.error) as fault:
+                if transfer is not None:
+                    transfer.close()
                 self._unsendable.append(
                     Done(job, 0, Outcome.OURS, str(fault), None, b"", None, Phases(0, 0, 0, 0, 0))
                 )

@@ -47,6 +47,8 @@ class LogEvent(StrEnum):
     CALLBACK_SETTLED = "callback.settled"
     CALLBACK_FAILED = "callback.failed"
     CALLBACK_DEAD = "callback.dead"
+    CALLBACK_UNSENT = "callback.unsent"
+    """It could not even be sent, by a fault of this server's own: no try is spent."""
     CALLBACK_ADOPTED = "callback.adopted"
     """Callbacks that a node before this one had held were taken over."""
     ENDPOINT_RESTING = "endpoint.resting"
