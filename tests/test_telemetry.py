@@ -84,6 +84,38 @@ def test_urls_lose_query_and_user_and_secrets_are_hidden() -> None:
     assert "Traceback" in line["exception"]
 
 
+@pytest.mark.parametrize(
+    "login",
+    [
+        "user", "user:secret", ":secret", "user@corp:secret", "user:", "user:12345",
+        *(f"user:se{c}cret" for c in "@/?#'\":[]&=%\\é"), "user:@@secret@", "user:123456/secret", "user:/secret", "user:80@/secret",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["db.example", "db.example:5432/homing", "[::1]:8080/a", "h1:1,h2:2/x"])
+def test_nothing_of_a_login_is_logged_however_it_is_spelled(login: str, place: str) -> None:
+    """Left as it is, a password may hold what ends a login, a host, a path or the whole URL."""
+    stream = io.StringIO()
+    configure("json", "info", stream=stream)
+    logger().error(LogEvent.NODE_FAILED, url=f"cannot reach https://{login}@{place}: refused")
+    assert lines(stream)[0]["url"] == f"cannot reach https://{place}: refused"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com/users/ann@example.com", "https://example.com:8443/@ann", "http://[::1]:80/a@b",
+        "'https://example.com:443' for ann@example.com", '{"url":"https://example.com","to":"ann@example.com"}',
+        "https://example.com: refused, says ann@example.com",
+    ],
+)  # fmt: skip
+def test_an_at_sign_elsewhere_hides_nothing(text: str) -> None:
+    """In a path, or in the words behind a URL, it is no login's."""
+    stream = io.StringIO()
+    configure("json", "info", stream=stream)
+    logger().error(LogEvent.NODE_FAILED, said=text)
+    assert lines(stream)[0]["said"] == text
+
+
 def test_a_text_with_half_a_character_is_logged() -> None:
     """A log line never raises."""
     stream = io.StringIO()

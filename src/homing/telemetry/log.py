@@ -24,8 +24,16 @@ _LEVELS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error
 _NEVER: Final = frozenset({"authorization", "body", "password", "secret", "text", "token"})
 """Keys whose value is hidden whatever it is: nobody should log them, and if one does it does no harm."""
 _URL: Final = re.compile(
-    r"""(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s@?#'"]*@)?(?P<rest>[^\s?#'"]*)(?:[?#][^\s'"]*)?"""
+    r"""(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)
+    (?:
+      [^/\s?#'":@[]*:                     # a user and a colon, unless that is a host before its port:
+      (?!\d{1,5}(?:[/?#\s'"]|$))\S*@      # whatever a password that was left as it is may hold, up to the last @
+    | [^/\s?#'"]*@
+    )?
+    (?P<rest>[^\s?#'"]*)(?:[?#][^\s'"]*)?""",
+    re.VERBOSE,
 )
+"""A password with a space in it, or one that begins like a port and goes on with a slash, looks like no password."""
 _HIDDEN: Final = "[hidden]"
 
 _hash_key: bytes = secrets.token_bytes(32)
