@@ -1,16 +1,22 @@
 """What several processes at one address rest on, piece by piece; the whole is in tests/acceptance/test_processes.py."""
 
 import asyncio
+import contextlib
 import signal
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from tests.cli.processes import LONG_S, Process, environment
 
 from homing.cli import supervising
+from homing.cli.exits import ExitCode
 from homing.cli.supervising import AGAIN_S, FUTILE, Crew, delays_s
 from homing.config import Settings
 from homing.errors import AddressInUse
@@ -86,11 +92,81 @@ def test_one_that_does_not_stop_is_killed(log: Any, monkeypatch: pytest.MonkeyPa
         crew.keep(1)
         await crew.ready
         (process,) = crew._running
-        await crew.end()
+        assert await crew.end() == ExitCode.OURS
         assert process.returncode == -signal.SIGKILL
         assert "killed" in log.getvalue()
 
     asyncio.run(story())
+
+
+@pytest.mark.timeout(20)
+def test_the_patience_with_several_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins for all of them at once: those that hang are not waited for one after the other."""
+    monkeypatch.setattr(supervising, "PROGRAM", ("-c", FROZEN))
+    monkeypatch.setattr(supervising, "STOP_S", 0.05)
+    stopped = supervising._stopped
+
+    async def story() -> None:
+        all_are_waited_for = asyncio.Barrier(3)
+
+        async def waited_for(process: asyncio.subprocess.Process) -> int:
+            await all_are_waited_for.wait()
+            return await stopped(process)
+
+        monkeypatch.setattr(supervising, "_stopped", waited_for)
+        crew = Crew(Settings())
+        for number in (1, 2, 3):
+            crew.keep(number)
+        while len(crew._serving) < 3:
+            await asyncio.sleep(0.001)
+        assert await crew.end() == ExitCode.OURS
+
+    asyncio.run(story())
+
+
+HANGING = """
+import os, signal, sys
+print("serves", flush=True)
+sys.stdin.buffer.read()
+print("told", os.getpid(), file=sys.stderr, flush=True)
+signal.pause()
+"""
+SUPERVISOR = """
+import sys
+import msgspec
+from homing.cli import supervising
+from homing.config import Settings
+supervising.PROGRAM = ("-c", sys.argv[1])
+settings = Settings()
+server = msgspec.structs.replace(settings.server, listen="127.0.0.1:0", processes=2)
+sys.exit(supervising.run_processes(msgspec.structs.replace(settings, server=server)))
+"""
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_all_at_once(number: signal.Signals) -> None:
+    """Whoever is told and hangs does not outlive its supervisor, which is ended by the signal."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, HANGING],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    ) as process:  # fmt: skip
+        supervisor = Process(process)
+        hang: list[psutil.Process] = []
+        try:
+            supervisor.until("http://")
+            supervisor.heard("process.started.*process.:2")
+            process.send_signal(signal.SIGTERM)
+            hang += [psutil.Process(int(supervisor.heard(r"^told (\d+)")[1])) for _ in range(2)]
+            assert supervisor.end(number)[0] == -number
+            for one in hang:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.wait(LONG_S)
+        finally:
+            process.kill()
+            for one in hang:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
 
 
 @pytest.mark.timeout(20)

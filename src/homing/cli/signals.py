@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -28,6 +28,26 @@ def _end(ended: "asyncio.Future[int]", code: int) -> None:
         loop.remove_signal_handler(number)
     if not ended.done():
         ended.set_result(code)
+
+
+def when_told_again(ended: "asyncio.Future[int]", hurry: Callable[[], None]) -> None:
+    """Have ``hurry()`` called before the signal after the one that ended the future kills this process.
+
+    What it started would outlive it otherwise: nobody waits for that either.
+    """
+    loop = asyncio.get_running_loop()
+
+    def arm(_: "asyncio.Future[int]") -> None:
+        for number in ENDS:
+            loop.add_signal_handler(number, _hurry, number, hurry)
+
+    ended.add_done_callback(arm)
+
+
+def _hurry(number: int, hurry: Callable[[], None]) -> None:
+    hurry()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Each is a node of its own (`process`). What one is told comes through its stdin, whose end tells it to stop: so none
 outlives the supervisor, however that ends. The first must be ready before the others start: what keeps all from starting
 is said once, and ends the verb with that one's exit code. So does what keeps all from starting later on, several times in
-a row; one that does not stop when it is told is killed.
+a row; one that does not stop when it is told is killed, and all are when this is told a second time.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ import msgspec
 from homing.cli.exits import ExitCode
 from homing.cli.process import Charge
 from homing.cli.settings import ONE_OF_SEVERAL
-from homing.cli.signals import when_told
+from homing.cli.signals import when_told, when_told_again
 from homing.config import Settings
 from homing.server import reserve
 from homing.telemetry import LogEvent, configure, logger
@@ -32,8 +32,12 @@ AGAIN_S: Final = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)
 """How long one that ended is left alone: the first time, the second, …; the last for ever."""
 STEADY_S: Final = 60.0
 """Who served so long begins anew in that row."""
-STOP_S: Final = 40.0
-"""Who has not stopped so long after it was told is killed: more than a node's own end takes, less than systemd waits (60 s)."""
+STOP_S: Final = 50.0
+"""Who has not stopped so long after it was told is killed: all at once, however many hang.
+
+More than a node's own end takes while its store answers (devices 5 s, channels 15 s, callbacks 15 s, requests 5 s), less
+than systemd waits (60 s).
+"""
 FUTILE: Final = 5
 """So many starts of each in a row at which none came to serve, with none serving beside them, are enough."""
 PROGRAM: Final = ("-m", "homing.cli", "serve")
@@ -51,6 +55,7 @@ async def _supervise(settings: Settings) -> int:
     with reserved:
         server = msgspec.structs.replace(settings.server, listen=listen)
         crew = Crew(msgspec.structs.replace(settings, server=server))
+        when_told_again(told, crew.kill)
         try:
             crew.keep(1)
             await _first(crew.ready, crew.failed, told)
@@ -59,9 +64,9 @@ async def _supervise(settings: Settings) -> int:
                 for number in range(2, server.processes + 1):
                     crew.keep(number)
                 await _first(crew.failed, told)
-            return told.result() if told.done() else crew.failed.result()
         finally:
-            await crew.end()
+            ended = await crew.end()
+        return (told.result() if told.done() else crew.failed.result()) or ended
 
 
 async def _first(*awaited: "asyncio.Future[Any]") -> None:
@@ -95,15 +100,25 @@ class Crew:
         """Have one run from now on."""
         self._tasks.append(asyncio.create_task(self._keep(number), name=f"process-{number}"))
 
-    async def end(self) -> None:
-        """Have none started again, tell all to stop, and wait until they have; who does not in time is killed."""
+    async def end(self) -> int:
+        """Have none started again, tell all to stop, and wait until they have; who does not in time is killed.
+
+        Returns the exit code: `ExitCode.DONE` where all stopped as they should.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for process in self._running:
             assert process.stdin is not None
             process.stdin.close()
-        await asyncio.gather(*map(_stopped, self._running))
+        codes = await asyncio.gather(*map(_stopped, self._running))
+        return ExitCode.OURS if any(code < 0 or code == ExitCode.OURS for code in codes) else ExitCode.DONE
+
+    def kill(self) -> None:
+        """Wait for none that runs."""
+        for process in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _keep(self, number: int) -> None:
         loop = asyncio.get_running_loop()
@@ -163,15 +178,15 @@ class Crew:
         return process
 
 
-async def _stopped(process: Process) -> None:
-    """Wait until one has ended that was told to; one that hangs would keep all from ending."""
+async def _stopped(process: Process) -> int:
+    """Return the exit code of one that was told to end; one that hangs would keep all from ending."""
     try:
         async with asyncio.timeout(STOP_S):
-            await process.wait()
+            return await process.wait()
     except TimeoutError:
         logger().error(
             LogEvent.NODE_FAILED, pid=process.pid, error=f"killed: it did not stop in {STOP_S:.0f} s"
         )
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        return await process.wait()
