@@ -268,6 +268,30 @@ def test_what_was_asked_before_a_lost_term_is_not_done_after_it(run: Run, questi
     run(story())
 
 
+def test_what_a_look_found_is_not_done_again_when_its_claim_is_answered(run: Run) -> None:
+    """The claim was stored before the look, and its answer comes when the push is long done."""
+
+    async def story() -> None:
+        house, service = Slow(VirtualClock()), ScriptedPush()
+        async with town({"ios": service}, house=house) as it:
+            key = house.hidden()
+            house.commands[key, CommandKind.PUSH] = (0, it.clock.now_ms(), None)
+            house.holds_back = "claim"
+            it.courier.on_work(it.clock.now_ms())
+            it.clock.jump_to(it.clock.now_ms() + 1)
+            await _asked(house)
+            it.courier.on_unknown(Batch(occurrences=[Occurrence(key, Received())]))
+            async with asyncio.timeout(5):
+                while house.commands:
+                    await asyncio.sleep(0)
+            await _turns()
+            house.hear()
+            await it.after()
+            assert [job.key for job in service.asked] == [key]
+
+    run(story())
+
+
 def test_what_waits_for_a_store_that_fails_is_dropped_with_the_term(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

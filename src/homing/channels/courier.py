@@ -266,13 +266,11 @@ class ChannelCourier:
         """Take what is due; afterwards nothing due is expected any more."""
         now_ms = self._clock.now_ms()
         try:
-            while True:
-                losses = self._held.losses
-                works = await self._commands.claim_commands(HAND_OVER)
-                if losses == self._held.losses:  # else they went to an owner that is no more
-                    self._take(works)
-                if len(works) < HAND_OVER or len(self._backlog) >= MAX_BACKLOG // 2:
-                    break
+            works, is_more = await self._held.claim(HAND_OVER)
+            self._queue(works)
+            while is_more and len(self._backlog) < MAX_BACKLOG // 2:
+                works, is_more = await self._held.claim(HAND_OVER)
+                self._queue(works)
             next_ms = await self._next_ms(now_ms)
         except HomingError as error:
             logger().warning(LogEvent.STORE_FAILED, error=str(error))

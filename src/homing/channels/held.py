@@ -28,6 +28,8 @@ class Held:
         """How often all that is ours was lost: what was taken, or asked of the store, before may be another's by now."""
         self._ended: set[_Place] = set()
         """Since the walk under way began: what it read may be older than that."""
+        self._found: set[_Place] = set()
+        """By looks, since the last claim began."""
         self._walking = asyncio.Lock()
 
     def take(self, works: Iterable[CommandWork]) -> list[CommandWork]:
@@ -39,6 +41,18 @@ class Held:
                 self._held.add(place)
                 new.append(work)
         return new
+
+    async def claim(self, limit: int) -> tuple[list[CommandWork], bool]:
+        """Have the store make ours what is due; return what of it is to be done here, and whether there may be more.
+
+        That is not what a look found to be ours before the answer came, which may be done with by now, nor what went to
+        an owner that is no more. One claim at a time.
+        """
+        losses = self.losses
+        self._found.clear()
+        works = await self._commands.claim_commands(limit)
+        news = [work for work in works if (work.key, work.kind) not in self._found]
+        return self.take(news) if losses == self.losses else [], len(works) == limit
 
     def ended(self, dones: Iterable[CommandDone]) -> None:
         """Hear that outcomes are on disk."""
@@ -85,6 +99,7 @@ class Held:
                 after = (works[-1].key, works[-1].kind)
                 free = [work for work in works if self._is_free((work.key, work.kind))]
                 if wanted := self.take(work for work in free if is_wanted((work.key, work.kind))):
+                    self._found.update((work.key, work.kind) for work in wanted)
                     self._give(wanted)
 
     def _is_free(self, place: _Place) -> bool:
