@@ -325,6 +325,29 @@ def test_what_waits_for_a_store_that_fails_is_dropped_with_the_term(
     run(story())
 
 
+def test_a_push_is_not_begun_where_the_term_is_not_sure_any_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store took so long to say whom to push to that the try might outlive the term; it goes once that is renewed."""
+
+    async def story() -> None:
+        house, service = Slow(VirtualClock()), ScriptedPush()
+        async with town({"ios": service}, house=house) as it:
+            house.holds_back = "jobs"
+            key = house.message(device("a"))
+            await _asked(house)
+            it.courier._may_start = lambda: False
+            house.hear()
+            await _turns()
+            assert not service.asked
+            it.courier._may_start = lambda: True
+            await it.after()
+            assert [job.key for job in service.asked] == [key]
+
+    monkeypatch.setattr(courier_module, "_AFTER_FAILURE_S", 0.001)
+    run(story())
+
+
 @pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "not sure any more"])
 def test_an_sms_whose_intent_was_stored_late_is_not_sent(run: Run, *, is_lost: bool) -> None:
     """By then another node may be sending it; where it is still ours it goes as soon as the term is sure."""

@@ -191,7 +191,11 @@ class ChannelCourier:
             logger().exception(LogEvent.STORE_FAILED, error=repr(error))
             self._retry_soon(works, losses)
             return
-        if losses != self._held.losses or not self._may_start():
+        if losses != self._held.losses:
+            self._in_flight -= len(works)
+            self._pump()
+            return
+        if not self._may_start():
             self._retry_soon(works, losses)
             return
         for work in works:
