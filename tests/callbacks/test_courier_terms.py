@@ -23,7 +23,7 @@ async def three_are_held(place: Office, under_way: int) -> None:
 
 def test_nothing_begins_while_the_term_is_in_doubt(at_work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed meanwhile is held, and told once the node knows that it stays its own."""
-    monkeypatch.setattr(courier, "_OURS_AGAIN_S", 0.01)
+    monkeypatch.setattr(courier, "_TERM_AGAIN_S", 0.01)
     is_trusted = [False]
 
     async def story(place: Office) -> None:

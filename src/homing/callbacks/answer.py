@@ -11,6 +11,11 @@ from typing import Final
 from homing.callbacks.limits import Limits
 
 _BEGINNING: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}[ \r\n]")
+_USUAL: Final = frozenset({
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 \r\n", b"HTTP/1.1 201 Created\r\n", b"HTTP/1.1 202 Accepted\r\n",
+    b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 204 \r\n",
+})  # fmt: skip
+"""What nearly every answer begins with; the rest is looked at more closely."""
 _EMPTY_LINES: Final = (b"\r\n", b"\n")
 _LOCATION_CHARS: Final = 2_048
 _STOP: Final = -1
@@ -33,7 +38,7 @@ class Answer:
     """One answer at a time; `clear` before the next. `header` and `body` are libcurl's callbacks."""
 
     __slots__ = (
-        *("excess", "has_begun", "is_too_long", "kept", "location", "retry_after"),
+        *("excess", "has_begun", "is_too_long", "is_whole", "kept", "location", "retry_after"),
         *("_body_bytes", "_header_bytes", "_header_lines", "_informational", "_is_informational", "_limits", "_part"),
         *("_most_bytes", "_most_lines"),
     )  # fmt: skip
@@ -54,16 +59,13 @@ class Answer:
         self.location: str | None = None
         self.excess = ""
         """What was beyond the limits or the grammar of heads, so that there is no answer; empty: nothing was."""
+        self.is_whole = False
+        """The head came whole, and nothing is wrong with what came, if it ended where it should."""
         self.is_too_long = False
         """The body was cut; the status counts."""
         self._part = _STATUS_LINE
         self._is_informational = False
         self._informational = self._header_bytes = self._header_lines = self._body_bytes = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Nothing is wrong with what came, if it ended where it should."""
-        return self._part is _TRAILERS and not self.excess
 
     @property
     def has_whole_head(self) -> bool:
@@ -77,7 +79,15 @@ class Answer:
         if self._header_bytes > self._most_bytes or self._header_lines > self._most_lines:
             return self._stop("headers")
         if self._part is not _HEADERS:
-            return self._begin(line) if self._part is _STATUS_LINE else None
+            if self._part is _TRAILERS:
+                return None
+            self.has_begun = True
+            self._part = _HEADERS
+            return None if line in _USUAL else self._begin(line)
+        if line == b"\r\n" and not self._is_informational:
+            self._part = _TRAILERS
+            self.is_whole = True
+            return None
         first = line[0]
         if first in b"\r\n":
             return self._end(line)
@@ -103,8 +113,6 @@ class Answer:
         return None
 
     def _begin(self, line: bytes) -> int | None:
-        self.has_begun = True
-        self._part = _HEADERS
         if _BEGINNING.match(line) is None:
             return self._stop("no status line")
         self._is_informational = line.startswith(b"1", 9)
@@ -124,9 +132,13 @@ class Answer:
             return self._stop("a bare carriage return")
         if self._is_informational:
             self.retry_after = self.location = None  # what it says is not the answer's
-        self._part = _STATUS_LINE if self._is_informational else _TRAILERS
+        self.is_whole = not self._is_informational
+        self._part = _TRAILERS if self.is_whole else _STATUS_LINE
+        # The next line may be usual, and says nothing of this.
+        self._is_informational = False
         return None
 
     def _stop(self, excess: str) -> int:
         self.excess = excess
+        self.is_whole = False
         return _STOP

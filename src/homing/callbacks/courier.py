@@ -145,17 +145,18 @@ class Courier:
 
     def on_committed(self, committed: Committed) -> None:
         """Hear what is on disk: settles of ours, and new lanes or events to tell."""
-        lanes = self._lanes
+        lanes, held = self._lanes, self._lanes.held
         # First what is new, so that no lane is let go that has more to tell.
         for work in committed.lanes:
             if not lanes.meanwhile.is_known(work):
                 lanes.add(work)
+        self._unsettled -= len(committed.settled)
         for settle in committed.settled:
-            self._unsettled -= 1
+            place = settle.key, settle.endpoint
             if settle.verdict in PUT_OFF:
-                lanes.meanwhile.parted([(settle.key, settle.endpoint)])
+                lanes.meanwhile.parted([place])
                 continue
-            lane = lanes.held.get((settle.key, settle.endpoint))
+            lane = held.get(place)
             if lane is not None and lane.settling:
                 lane.settling -= 1
                 if lane.events:
@@ -325,7 +326,8 @@ class Courier:
     def _settle(self, settles: list[Settle]) -> None:
         if settles:
             self._unsettled += len(settles)
-            self._lanes.meanwhile.part((one.key, one.endpoint) for one in settles if one.verdict in PUT_OFF)
+            if parting := [(one.key, one.endpoint) for one in settles if one.verdict in PUT_OFF]:
+                self._lanes.meanwhile.part(parting)
             self._recorder.settle(settles)
 
     def _job(self, lane: Lane, timestamp_s: int, refused: list[Settle]) -> Job | None:

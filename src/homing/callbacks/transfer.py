@@ -149,7 +149,7 @@ class Transfer:
         if connect_us or error is not None:  # else a connection that was kept
             name_us, tls_us = get_info(pycurl.NAMELOOKUP_TIME_T), get_info(pycurl.APPCONNECT_TIME_T)
         address = get_info(pycurl.PRIMARY_IP)
-        at_ms = self._at_ms
+        spent_us = self._spent_us
         done = Done(
             job,
             get_info(pycurl.RESPONSE_CODE),
@@ -159,12 +159,12 @@ class Transfer:
             answer.kept,
             address or self._dialled,
             Phases(
-                at_ms(name_us) if name_us else 0,
-                at_ms(connect_us) if connect_us else 0,
-                at_ms(tls_us) if tls_us else 0,
+                (name_us + spent_us) // 1000 if name_us else 0,
+                (connect_us + spent_us) // 1000 if connect_us else 0,
+                (tls_us + spent_us) // 1000 if tls_us else 0,
                 # libcurl notes a first byte also where connecting failed and none came.
-                at_ms(get_info(pycurl.STARTTRANSFER_TIME_T)) if answer.has_begun else 0,
-                at_ms(get_info(pycurl.TOTAL_TIME_T)),
+                (get_info(pycurl.STARTTRANSFER_TIME_T) + spent_us) // 1000 if answer.has_begun else 0,
+                (get_info(pycurl.TOTAL_TIME_T) + spent_us) // 1000,
             ),
             answer.location,
             _ANSWER
@@ -173,7 +173,7 @@ class Transfer:
         )
         if self.clears_names:
             self._leave_names()
-        if self._spent_us:
+        if spent_us:
             self.curl.setopt(pycurl.FRESH_CONNECT, 0)
             self.curl.setopt(pycurl.TIMEOUT_MS, self._timeout_ms)
         self._clear()
@@ -198,9 +198,6 @@ class Transfer:
     @property
     def _timeout_ms(self) -> int:
         return max(1, round(self.view.timeout_s * 1000))  # 0 would be for ever
-
-    def _at_ms(self, phase_us: int) -> int:
-        return (phase_us + self._spent_us) // 1000
 
     def _judge(self, code: int, text: str) -> Outcome | None:
         """Return why the exchange is not complete; None when it is."""
