@@ -13,7 +13,7 @@ from tests.store.numbers import Lines, add, numbers_db, read_numbers, sql
 from homing.errors import SchemaTooNew, StoreLocked, Unavailable, WrongMasterKey
 from homing.lifecycle.dispatch import Read
 from homing.model import Body, message_of
-from homing.store.batch import Accept, Addressee, Batch
+from homing.store.batch import Accept, Addressee, Batch, Incoming
 from homing.store.sqlite import SqliteStore
 
 
@@ -258,6 +258,28 @@ def test_positions_only_grow(path: str, run: Run) -> None:
             assert found == sorted(set(found))
             assert len(found) == len(seen) + 3
             seen = found
+
+    run(story())
+
+
+def test_no_position_is_given_twice_where_what_reserved_it_failed_later_on(path: str, run: Run) -> None:
+    """A batch takes some for each message from a device: what the first of them reserved is rolled back with the last."""
+
+    async def story() -> None:
+        clock = StillClock()
+        for _ in range(2):
+            store = await SqliteStore.open(path, clock=clock)
+            app = (await store.apps(0, 1) or [await add_app(store)])[0]
+            user = await store.user(app.id, "ann") or await add_user(store, app.id, "Ann")
+            one, other = (
+                Incoming(message_id(clock.ms), app.id, user.id, "Ann", "phone", "hello") for _ in range(2)
+            )
+            with pytest.raises(apsw.ConstraintError):
+                await store.commit(Batch(incomings=[one, one]))
+            await store.commit(Batch(incomings=[other]))
+            await store.close()
+        first, second = sql("SELECT position FROM incoming ORDER BY id")(apsw.Connection(path))
+        assert first < second
 
     run(story())
 

@@ -47,8 +47,6 @@ class Writer:
     def __init__(self, epoch: int, positions_from: int, online: Container[int]) -> None:
         self._epoch = epoch
         self._position = positions_from
-        self._reserved = positions_from
-        self._is_reserving = False
         self._online = online
         self._tables = {
             name: _SQL[name]
@@ -170,17 +168,14 @@ class Writer:
         _many(connection, sql["add_sms"], writes.sms)
 
     def _positions(self, connection: apsw.Connection, count: int) -> int:
-        """Take the next ``count`` positions of the feed and return the first of them."""
+        """Take the next ``count`` positions of the feed and return the first of them.
+
+        How far they are reserved only the store can tell: what reserved some may have been rolled back since.
+        """
         position = self._position
-        if self._is_reserving:
-            # Whether the transaction that reserved them was committed only the store can tell.
-            row = connection.execute(_SQL["last_position"]).fetchone()
-            self._reserved = 0 if row is None else row[0]
-            self._is_reserving = False
-        if position + count > self._reserved:
-            self._is_reserving = True
-            self._reserved = position + count + _POSITIONS
-            connection.execute(_SQL["set_position"], (self._reserved,))
+        row = connection.execute(_SQL["last_position"]).fetchone()
+        if row is None or position + count > row[0]:
+            connection.execute(_SQL["set_position"], (position + count + _POSITIONS,))
         self._position = position + count
         return position + 1
 
