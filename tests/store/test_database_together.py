@@ -111,3 +111,34 @@ def test_the_fault_of_the_file_is_told_to_all_that_waited_together(
         await opened.close()
 
     run(story())
+
+
+def test_what_is_on_disk_is_told_so_where_the_reader_has_ended(
+    path: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Works that wait while the store is closed, behind a long log, are done once and told what they returned."""
+    for threshold in ("EARLY_BYTES", "CHECKPOINT_BYTES", "TRUNCATE_BYTES"):
+        monkeypatch.setattr(database, threshold, 0)
+
+    async def story() -> None:
+        opened = await numbers_db(path)
+        begun, go = threading.Event(), threading.Event()
+
+        def hold(_connection: apsw.Connection) -> None:
+            begun.set()
+            assert go.wait(10)
+
+        held = opened.write(hold)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, begun.wait)
+        told = [opened.write(add(n)) for n in (1, 2)]
+        reader = opened._reader
+        closing = loop.create_task(opened.close())
+        await asyncio.sleep(0)
+        await loop.run_in_executor(None, reader._thread.join)
+        go.set()
+        assert await asyncio.gather(held, *told, return_exceptions=True) == [None, None, None]
+        await closing
+        assert sql("SELECT n FROM t ORDER BY n")(apsw.Connection(path)) == [(1,), (2,)]
+
+    run(story())

@@ -301,7 +301,8 @@ class Database:
     def _checkpoint(self, connection: apsw.Connection) -> None:
         mode = apsw.SQLITE_CHECKPOINT_PASSIVE
         if self._wal_pages * _PAGE_BYTES > TRUNCATE_BYTES and not self._single:
-            self._reader.connection.interrupt()
+            with contextlib.suppress(apsw.ConnectionClosedError):  # it ends before the last works are written
+                self._reader.connection.interrupt()
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
             connection.set_busy_timeout(_TRUNCATE_WAIT_MS)
         # If it does not come through, it is tried again when the log has grown by as much: whoever holds an old state
@@ -310,11 +311,11 @@ class Database:
         began_s = time.monotonic()
         try:
             in_log, copied = connection.wal_checkpoint(mode=mode)
-        except (apsw.FullError, *_PASSING):
-            return  # no room, or a reader holds an old state; the commit itself is safe in the log, and a later one tries again
-        except (apsw.IOError, apsw.CorruptError) as error:
+        except _FATAL as error:
             self._on_failure(error)
             raise
+        except apsw.Error:
+            return  # no room, or a reader holds an old state; the commit itself is safe in the log, and a later one tries again
         finally:
             connection.set_busy_timeout(_BUSY_MS)
             ended_s = time.monotonic()
