@@ -88,6 +88,31 @@ def test_a_work_that_fails_among_others_fails_alone(path: str, run: Run) -> None
     run(story())
 
 
+@pytest.mark.parametrize(("failing", "commits"), [(1, 1), (3, 1), (6, 26)])
+def test_what_fails_among_others_costs_them_no_commit_each(
+    path: str, run: Run, failing: int, commits: int
+) -> None:
+    """They are done once more, together, as long as it is few that fail."""
+
+    async def story() -> None:
+        opened = Counting(path, StillClock())
+        await opened.open()
+        await opened.write(sql("CREATE TABLE t(n INTEGER PRIMARY KEY)"))
+        before = opened.commits
+
+        def refuse(_connection: apsw.Connection) -> None:
+            raise KeyError("no such thing")
+
+        works = [*map(add, range(database.TOGETHER - failing)), *[refuse] * failing]
+        told = await all_waiting(opened, *works[::-1])
+        assert [type(one) for one in told] == [KeyError] * failing + [type(None)] * (len(works) - failing)
+        assert opened.commits - before == commits
+        assert await opened.read(read_numbers) == [(n,) for n in range(database.TOGETHER - failing)]
+        await opened.close()
+
+    run(story())
+
+
 @pytest.mark.parametrize(("error", "told"), [(apsw.IOError, apsw.IOError), (apsw.BusyError, Unavailable)])
 def test_the_fault_of_the_file_is_told_to_all_that_waited_together(
     path: str, run: Run, error: type[apsw.Error], told: type[Exception]

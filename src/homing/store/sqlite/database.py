@@ -31,6 +31,8 @@ TOGETHER: Final = 32
 """So many works that wait for the writer are one transaction: syncing costs as much as several of them, and where hundreds
 of endpoints claim lanes at a time, nobody waits for hundreds of syncs.
 """
+_MOST_FAILED: Final = 4
+"""When so many of them have failed, each is done in a transaction of its own."""
 CHECKPOINT_BYTES: Final = 16 * 2**20
 """Above this the write-ahead log is copied back, as far as no reader is in the way."""
 EARLY_BYTES: Final = 4 * 2**20
@@ -79,6 +81,32 @@ class _Item(NamedTuple):
     is_write: bool
 
 
+class _Group:
+    """Works that are one transaction, but for those that have failed in it, which are not done again."""
+
+    def __init__(self, items: Sequence[_Item]) -> None:
+        self._items = items
+        self._at: int | None = None
+        self.failed: dict[int, Outcome] = {}
+
+    def run(self, connection: apsw.Connection) -> list[Outcome]:
+        """Do all that have not failed; return what became of each."""
+        outcomes: list[Outcome] = []
+        for at, item in enumerate(self._items):
+            self._at = at
+            outcomes.append(self.failed.get(at) or (item.work(connection), None))
+        self._at = None
+        return outcomes
+
+    def blame(self, error: Exception) -> bool:
+        """Note that the one under way failed; False: none was."""
+        if self._at is None:
+            return False
+        self.failed[self._at] = None, error
+        self._at = None
+        return True
+
+
 class Lane:
     """A thread with a connection, doing one piece of work after the other; ``transact`` runs one in a transaction."""
 
@@ -108,7 +136,7 @@ class Lane:
     def do(self, work: Callable[[apsw.Connection], T], *, is_write: bool = False) -> asyncio.Future[T]:
         """Queue a piece of work; the future is settled on the loop, at once with `Unavailable` after `stop`.
 
-        One that writes is run in a transaction, perhaps in one with others, and twice where one of those fails.
+        One that writes is run in a transaction, perhaps in one with others, and again where one of those fails.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._is_stopping:
@@ -150,16 +178,23 @@ class Lane:
         return items
 
     def _do(self, items: Sequence[_Item]) -> list[Outcome]:
-        """Do what writes in one transaction; where one of several fails, each in one of its own."""
-        if len(items) > 1:
+        """Do what writes in one transaction; where one of several fails, do the others once more in one.
+
+        Refusals are everyday: one may not cost all that wait beside it a sync of their own.
+        """
+        if len(items) == 1:
+            return [self._outcome(items[0])]
+        group = _Group(items)
+        while len(group.failed) < _MOST_FAILED:
             try:
-                values = self._transact(lambda connection: [item.work(connection) for item in items])
+                outcomes: list[Outcome] = self._transact(group.run)
             except (Unavailable, *_FATAL) as error:  # it is the file's fault, and no work's
                 return [(None, error)] * len(items)
-            except Exception:  # noqa: BLE001, S110 - whose it is will be seen
-                pass
+            except Exception as error:  # noqa: BLE001 - told to the one who waits
+                if not group.blame(error):
+                    break
             else:
-                return [(value, None) for value in values]
+                return outcomes
         return [self._outcome(item) for item in items]
 
     def _outcome(self, item: _Item) -> Outcome:
