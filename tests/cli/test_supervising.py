@@ -124,6 +124,24 @@ def test_the_patience_with_several_is_one(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(story())
 
 
+@pytest.mark.timeout(20)
+def test_one_that_was_told_to_stop_before_it_could_listen_stopped_as_it_should(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """systemd tells all processes of a service: the supervisor's exit code makes no failure of that."""
+    monkeypatch.setattr(supervising, "PROGRAM", ("-c", FROZEN))
+
+    async def story() -> None:
+        crew = Crew(Settings())
+        crew.keep(1)
+        await crew.ready
+        (process,) = crew._running
+        process.terminate()
+        assert await crew.end() == ExitCode.DONE
+
+    asyncio.run(story())
+
+
 HANGING = """
 import os, signal, sys
 print("serves", flush=True)

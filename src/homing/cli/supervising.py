@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -112,7 +113,9 @@ class Crew:
             assert process.stdin is not None
             process.stdin.close()
         codes = await asyncio.gather(*map(_stopped, self._running))
-        return ExitCode.OURS if any(code < 0 or code == ExitCode.OURS for code in codes) else ExitCode.DONE
+        # Who supervises this one tells all to stop, also one that is still starting: that ends it as it should, too.
+        ours = any(code == ExitCode.OURS or (code < 0 and code != -signal.SIGTERM) for code in codes)
+        return ExitCode.OURS if ours else ExitCode.DONE
 
     def kill(self) -> None:
         """Wait for none that runs."""
