@@ -88,7 +88,7 @@ def test_a_work_that_fails_among_others_fails_alone(path: str, run: Run) -> None
     run(story())
 
 
-@pytest.mark.parametrize(("failing", "commits"), [(1, 1), (3, 1), (6, 26)])
+@pytest.mark.parametrize(("failing", "commits"), [(1, 1), (3, 1), (6, database.TOGETHER - 6)])
 def test_what_fails_among_others_costs_them_no_commit_each(
     path: str, run: Run, failing: int, commits: int
 ) -> None:

@@ -75,6 +75,7 @@ class ChannelCourier:
         self._asked_at_s = 0.0
         self._is_claiming = False
         self._is_closed = False
+        self._waits_for_term = False
         self._sweeper: asyncio.Task[None] | None = None
         for carrier in carriers:
             carrier.report_to(self.report)
@@ -168,7 +169,7 @@ class ChannelCourier:
     def _pump(self) -> None:
         while self._backlog and not self._is_closed:
             if not self._may_start():
-                asyncio.get_running_loop().call_later(_AFTER_FAILURE_S, self._pump)
+                self._wait_for_term()
                 return
             most = min(HAND_OVER, MAX_IN_FLIGHT - self._in_flight, len(self._backlog))
             if most < min(len(self._backlog), HAND_OVER // 4):
@@ -176,6 +177,16 @@ class ChannelCourier:
             works = [self._backlog.popleft() for _ in range(most)]
             self._in_flight += most
             self._spawn(self._hand_over(works, self._held.losses))
+
+    def _wait_for_term(self) -> None:
+        """Begin nothing until this node knows again that what it holds stays its own."""
+        if not self._waits_for_term:
+            self._waits_for_term = True
+            asyncio.get_running_loop().call_later(_AFTER_FAILURE_S, self._look_at_term)
+
+    def _look_at_term(self) -> None:
+        self._waits_for_term = False
+        self._pump()
 
     async def _hand_over(self, works: list[CommandWork], losses: int) -> None:
         """Ask the store for all jobs at once and begin each; what is unknown there is finished.

@@ -27,13 +27,15 @@ _URL: Final = re.compile(
     r"""(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)
     (?:
       [^/\s?#'":@[]*:                     # a user and a colon, unless that is a host before its port:
-      (?!\d{1,5}(?:[/?#\s'"]|$))\S*@      # whatever a password that was left as it is may hold, up to the last @
+      (?!\d{1,5}(?:[/?#\s'"]|$))\S{0,300}@      # whatever a password that was left as it is may hold, up to the last @
     | [^/\s?#'"]*@
     )?
     (?P<rest>[^\s?#'"]*)(?:[?#][^\s'"]*)?""",
     re.VERBOSE,
 )
-"""A password with a space in it, or one that begins like a port and goes on with a slash, looks like no password."""
+"""A password with a space in it, or one that begins like a port and goes on with a slash, looks like no password. The
+bound is for the loop: a long value made for it would be searched anew from each of its places.
+"""
 _HIDDEN: Final = "[hidden]"
 
 _hash_key: bytes = secrets.token_bytes(32)

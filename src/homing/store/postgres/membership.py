@@ -94,9 +94,11 @@ class PostgresNode(PostgresTalk):
             await self._begin_anew()
         began_s = real_s()
         ear = await self._listening()
-        if not self._witness.has_vouched:
-            await self._witness.vouch()  # before anybody is buried
         try:
+            if not self._witness.has_vouched:
+                # Before anybody is buried; and who stands still may not be in its way.
+                await nodes.end_stuck(ear, self._terms)
+                await self._witness.vouch()
             # All of it here: that others wait for one of a pool, or for an answer of it, is no reason to lose a term.
             await self._measure(ear)
             beat = await nodes.beat(ear, self._epoch, self._started_at, self._terms)

@@ -123,13 +123,18 @@ async def beat(connection: Any, epoch: int, started_at: datetime, terms: Terms) 
     """Renew the term, end what stands still, bury who is dead, and look who lives; each statement is its own transaction."""
     renewed = await connection.fetchval(_SQL["renew"], epoch, terms.alive_ms, started_at)
     # In each beat, not only where somebody is buried: a lock may be in the way of that, and may be taken after it.
-    ended = len(await connection.fetch(_SQL["end_stuck"], terms.stuck_s))
+    ended = await end_stuck(connection, terms)
     buried = [row[0] for row in await connection.fetch(_SQL["bury"])]
     if buried:
         await connection.execute(_SQL["unlink_dead"])
     live = await _living(connection)
     version, store_id = await connection.fetchrow(_SQL["news"])
     return Beat(renewed is not None, live, buried, ended, version, store_id)
+
+
+async def end_stuck(connection: Any, terms: Terms) -> int:
+    """End sessions of nodes that stand still amid a transaction; return how many, also of those that are not gone yet."""
+    return len(await connection.fetch(_SQL["end_stuck"], terms.stuck_s))
 
 
 async def _living(connection: Any) -> dict[int, frozenset[str]]:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 Outcome = tuple[Any, BaseException | None]
 """What became of a piece of work: what it returned, or why it failed."""
 
-TOGETHER: Final = 32
+TOGETHER: Final = 16
 """So many works that wait for the writer are one transaction: syncing costs as much as several of them, and where hundreds
 of endpoints claim lanes at a time, nobody waits for hundreds of syncs.
 """
