@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -78,10 +78,13 @@ class Receivers:
             await hung_up(receiver)
 
     def calls(self, starts_s: Sequence[float]) -> Iterator[Call]:
-        """Everything that came, in order of arrival at each receiver; ``starts_s`` tells the server's lives apart."""
+        """Everything that came, in order of arrival at each receiver; ``starts_s`` tells the server's lives apart.
+
+        The loop's clock counts whole ms: what came at the very one of a start is of the life before, for none speaks so soon.
+        """
         for name, receiver in self.by_name.items():
             for caught in receiver.caught:
-                yield _call(name, caught, bisect_right(starts_s, caught.at_s))
+                yield _call(name, caught, bisect_left(starts_s, caught.at_s))
 
     def arrivals_s(self) -> list[float]:
         """When requests came, by the loop's clock."""

@@ -81,7 +81,7 @@ class Run:
         arrivals = self.receivers.arrivals_s()
         found = []
         for start_s, end_s in zip(self.starts_s, [*self.starts_s[1:], float("inf")], strict=True):
-            first = next((arrival for arrival in arrivals if start_s <= arrival < end_s), None)
+            first = next((arrival for arrival in arrivals if start_s < arrival <= end_s), None)
             if first is not None:
                 found.append(first - start_s)
         return found
