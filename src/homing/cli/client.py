@@ -133,8 +133,9 @@ class Client:
         url = self._target.url
         try:
             self._connection.request(method, target, payload, headers)
-            answer = self._connection.getresponse()
-            return answer.status, dict(_lower(answer.getheaders())), answer.read()
+            # Closed here: were it left to its end as an object, Python would lose a Ctrl-C that comes meanwhile.
+            with self._connection.getresponse() as answer:
+                return answer.status, dict(_lower(answer.getheaders())), answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(
                 url, error, self._connection.timeout or TIMEOUT_S, "; is the server running?"

@@ -90,8 +90,8 @@ def exchange(connection: http.client.HTTPConnection, job: Job) -> Done:
         for name, value in headers_of(job):
             connection.putheader(name, value)
         connection.endheaders(job.body)
-        answer = connection.getresponse()
-        begun = b"".join(_begun(answer, began_s + TIMEOUT_S))
+        with connection.getresponse() as answer:  # closed here for the sake of Ctrl-C, as in `client`
+            begun = b"".join(_begun(answer, began_s + TIMEOUT_S))
     took_ms = round((time.monotonic() - began_s) * 1000)
     return Done(
         job, answer.status, None, "", None, begun, None, Phases(0, 0, 0, 0, took_ms), answer.getheader("location")
