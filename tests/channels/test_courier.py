@@ -88,7 +88,7 @@ def test_one_query_per_hand_over_and_no_more_than_the_bound_in_flight(
             async def push(self, job: PushRequest) -> PushOutcome:
                 most[0] += 1
                 most[1] = max(most)
-                await asyncio.sleep(0.001)  # a service takes its time
+                await asyncio.sleep(0)  # others begin meanwhile
                 most[0] -= 1
                 return await super().push(job)
 
@@ -98,7 +98,7 @@ def test_one_query_per_hand_over_and_no_more_than_the_bound_in_flight(
                 it.house.message(device("a"))
             await it.after()
             assert len(service.asked) == 100
-            assert most[1] <= 8
+            assert most[1] == 8
             assert it.house.queries < 40
             assert not it.house.commands
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.cli.processes import LONG_S, Process, environment
+from tests.waiting import again
 
 from homing.cli import supervising
 from homing.cli.exits import ExitCode
@@ -117,8 +118,11 @@ def test_the_patience_with_several_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         crew = Crew(Settings())
         for number in (1, 2, 3):
             crew.keep(number)
-        while len(crew._serving) < 3:
-            await asyncio.sleep(0.001)
+
+        async def serving() -> int:
+            return len(crew._serving)
+
+        await again(serving, lambda count: count == 3, "a crew does not tell that it has started one")
         assert await crew.end() == ExitCode.OURS
 
     asyncio.run(story())

@@ -4,10 +4,10 @@ Each asks in its own way, in batches or row by row (ADR 0012). Nothing here asks
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from homing.model import CommandKind, DispatchKey, MessageId
-from homing.store.batch import CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts
+from homing.store.batch import CommandDone, CommandWork, Facts, IncomingFacts, LaneWork, OperationFacts
 
 T = TypeVar("T")
 
@@ -74,3 +74,24 @@ def to_work(row: LaneRow, about: About, job: str | None) -> LaneWork:
 def to_command(row: Any) -> CommandWork:
     """Return the work of a command's row: key, kind, tries, detail."""
     return CommandWork(DispatchKey(row[0]), CommandKind(row[1]), row[2], row[3])
+
+
+class Finished(NamedTuple):
+    """What becomes of commands: places (key, kind); of owners' words owner and tries too, and when to try again, and a detail."""
+
+    ended: list[tuple[Any, ...]]
+    given_up: list[tuple[Any, ...]]
+    put_off: list[tuple[Any, ...]]
+
+
+def finished(done: Iterable[CommandDone], epoch: int) -> Finished:
+    """Sort the outcomes of commands by what is written of them."""
+    it = Finished([], [], [])
+    for c in done:
+        if c.retry_at_ms is not None:
+            it.put_off.append((c.key, c.kind, epoch, c.tries, c.retry_at_ms, c.detail))
+        elif c.is_given_up:
+            it.given_up.append((c.key, c.kind, epoch, c.tries))
+        else:
+            it.ended.append((c.key, c.kind))
+    return it

@@ -16,6 +16,7 @@ from homing.errors import HomingError, NotFound
 from homing.lifecycle.dispatch import State
 from homing.model import App, FallbackSettings
 from homing.store.batch import Accept, Accepted, Batch, Committed, Facts, Idempotency, Result
+from homing.store.claims import finished
 from homing.store.dialogue import Again
 from homing.store.fold import Addressed, Fold, Loaded, Target, Writes, look_ahead
 from homing.store.postgres import settles
@@ -25,8 +26,6 @@ from homing.store.postgres.positions import Positions
 from homing.store.sql import joined, load
 
 Row = Any
-CommandPlace = tuple[bytes, int]
-"""(dispatch's key, kind)"""
 _SQL: Final = load("postgres", "ledger")
 _settings: Final = msgspec.json.Decoder(FallbackSettings).decode
 _UNKNOWN: Final = Result(None, "unknown_dispatch")
@@ -283,26 +282,18 @@ class Transaction:
 
     async def _finished(self, writes: Writes) -> dict[str, Sequence[tuple[Any, ...]]]:
         """Return what becomes of commands, by statement; where two are about the same one, they are run first, one by one."""
-        ended: set[CommandPlace] = set()
-        given_up: list[tuple[Any, ...]] = []
-        later: list[tuple[Any, ...]] = []
-        for c in self._batch.commands_done:
-            if c.retry_at_ms is not None:
-                later.append((c.key, c.kind, self._epoch, c.tries, c.retry_at_ms, c.detail))
-            elif c.is_given_up:
-                given_up.append((c.key, c.kind, self._epoch, c.tries))
-            else:
-                ended.add((c.key, c.kind))
-        finished: dict[str, Sequence[tuple[Any, ...]]] = {
+        done, given_up, later = finished(self._batch.commands_done, self._epoch)
+        ended = set(done)
+        by_name: dict[str, Sequence[tuple[Any, ...]]] = {
             "end_commands": sorted(ended), "give_up_commands": given_up, "put_off_commands": later,
         }  # fmt: skip
         places = [row[:2] for row in (*ended, *given_up, *later, *writes.commands)]
         dropped = set(writes.dropped)
         if len(places) > len(set(places)) or not dropped.isdisjoint(row[:2] for row in (*given_up, *later)):
-            for name, rows in finished.items():
+            for name, rows in by_name.items():
                 await self._many(name, rows)
             return {"end_commands": sorted(dropped)}
-        return {**finished, "end_commands": sorted(ended | dropped)}
+        return {**by_name, "end_commands": sorted(ended | dropped)}
 
     async def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:

@@ -273,7 +273,10 @@ class Database:
         self._unlock()
 
     def write(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
-        """Run ``work`` in one transaction of the writer; when the future is done, it is on disk, or nothing of it is."""
+        """Run ``work`` in one transaction of the writer; when the future is done, it is on disk, or nothing of it is.
+
+        Others that wait may be in that transaction; where one fails, ``work`` is run again, so it may change nothing but rows.
+        """
         return self._writer.do(work, is_write=True)
 
     def read(self, work: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":

@@ -25,6 +25,7 @@ from homing.store.batch import (
     Occurrence,
     Result,
 )
+from homing.store.claims import finished
 from homing.store.fold import Addressed, Fold, Loaded, Target, look_ahead
 from homing.store.sql import load
 from homing.store.sqlite.rows import fetch
@@ -89,17 +90,10 @@ class Writer:
         return committed
 
     def _finish(self, connection: apsw.Connection, commands: list[CommandDone]) -> None:
-        done, given_up, later = [], [], []
-        for c in commands:
-            if c.retry_at_ms is not None:
-                later.append((c.key, c.kind, self._epoch, c.tries, c.retry_at_ms, c.detail))
-            elif c.is_given_up:
-                given_up.append((c.key, c.kind, self._epoch, c.tries))
-            else:
-                done.append((c.key, c.kind))
-        _many(connection, _SQL["end_command"], done)
+        ended, given_up, put_off = finished(commands, self._epoch)
+        _many(connection, _SQL["end_command"], ended)
         _many(connection, _SQL["give_up_command"], given_up)
-        _many(connection, _SQL["put_off_command"], later)
+        _many(connection, _SQL["put_off_command"], put_off)
 
     def _accept(
         self, connection: apsw.Connection, fold: Fold, accept: Accept, apps: dict[int, App | None]
